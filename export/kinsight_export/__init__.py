@@ -1,0 +1,1 @@
+"""The workstation half: writes bundles that the device half reads."""
