@@ -1,19 +1,19 @@
 """One tree of errors; each is one sentence: what is wrong, then the mend.
 
-    KinsightError                 exit code 1
-    ├── PhotoError                a picture cannot be read or written
-    ├── RegionError               a box or region number does not fit the photo, or several candidates and no choice
-    ├── ConceptError              a name, alias or field that cannot be kept
-    │   ├── UnknownConcept        nobody of that name is in the store
-    │   └── DuplicateName         somebody of that name is in the store already
-    ├── BundleError               a bundle is missing, damaged or against its contract
-    ├── ConfigError               a device config or an option is wrong
-    ├── HomeError                 the home folder cannot be made, read or written
-    ├── StoreError                the store cannot be opened, read or written
-    │   ├── StoreBusy             another process holds it for too long
-    │   └── NothingToUndo         the journal is empty
-    ├── ModelError                a model file cannot be loaded or run
-    └── MissingPackage            a Python package that this verb needs is not installed
+KinsightError                 exit code 1
+├── PhotoError                a picture cannot be read or written
+├── RegionError               a box or region number does not fit the photo, or several candidates and no choice
+├── ConceptError              a name, alias or field that cannot be kept
+│   ├── UnknownConcept        nobody of that name is in the store
+│   └── DuplicateName         somebody of that name is in the store already
+├── BundleError               a bundle is missing, damaged or against its contract
+├── ConfigError               a device config or an option is wrong
+├── HomeError                 the home folder cannot be made, read or written
+├── StoreError                the store cannot be opened, read or written
+│   ├── StoreBusy             another process holds it for too long
+│   └── NothingToUndo         the journal is empty
+├── ModelError                a model file cannot be loaded or run
+└── MissingPackage            a Python package that this verb needs is not installed
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ class Concept:
     aliases: tuple[str, ...] = ()
     category: str = ""
     info: str = ""
-    fingerprint: Mapping[str, Any] | None = None  # R2P, written by a later room
+    fingerprint: Mapping[str, Any] | None = field(default=None, hash=False)  # attributes (R2P)
     views: tuple[View, ...] = ()
     negatives: tuple[View, ...] = ()
     created: str = ""  # UTC, ISO 8601

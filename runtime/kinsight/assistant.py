@@ -1,0 +1,238 @@
+"""The assistant: remember, look, ask, caption and chat, over one store, one bundle and one device."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kinsight.bundle import Bundle, find_bundle, read_bundle, verify_bundle
+from kinsight.config import DeviceConfig, load_device
+from kinsight.errors import BundleError, ModelError
+from kinsight.home import Home, open_home
+from kinsight.image import decode, load
+from kinsight.index import Index
+from kinsight.recall import Memory, Rules, recall
+from kinsight.store import Store
+from kinsight.types import Answer, Box, Concept, Floats, Photo, Pixels, Regions, Scene
+
+if TYPE_CHECKING:
+    from kinsight.chat import Chat
+    from kinsight.detect import Detector
+    from kinsight.embed import Embedder
+    from kinsight.llm import Llm
+
+_SCENES_KEPT = 8
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the user says about a concept when they teach it."""
+
+    name: str
+    category: str = ""
+    info: str = ""
+    another_view: bool = False  # of a concept that is known already
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Where everything comes from; None is decided automatically, with the reason in `Assistant.reasons`."""
+
+    home: Path | None = None
+    bundle: str | None = None
+    device: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Eyed:
+    """What the vision models made of a photo, before anybody is recognised."""
+
+    regions: Regions
+    vectors: Floats  # float32 (n + 1, dim), unit length: the regions, then the whole photo
+    timings_ms: dict[str, float] = field(default_factory=dict)  # detect, embed; milliseconds
+
+
+class Assistant:
+    """Knows what the store knows and sees with the bundle's models; these load at first use."""
+
+    def __init__(self, home: Home, bundle: Bundle, device: DeviceConfig, reasons: Sequence[str] = ()) -> None:
+        """Raises StoreError where the store cannot be opened."""
+        self.home, self.bundle, self.device = home, bundle, device
+        self.reasons = tuple(reasons)
+        self.store = Store.open(home.store)
+        self._eyed: OrderedDict[str, Eyed] = OrderedDict()
+        self._memory: tuple[int, Memory] | None = None
+
+    @staticmethod
+    def open(choices: Choices = Choices()) -> Assistant:
+        """Opens home, device config and bundle, and checks the bundle's files against their stamp."""
+        home = open_home(choices.home)
+        device = load_device(choices.device)
+        folder, reason = find_bundle(choices.bundle, device.bundle, home.bundles, pocket_folder())
+        bundle = read_bundle(folder)
+        verify_bundle(bundle, home.cache)
+        return Assistant(home, bundle, device, (f"bundle {bundle.name}: {reason}", f"device {device.name}"))
+
+    def __enter__(self) -> Assistant:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the models and the store."""
+        if "llm" in self.__dict__:
+            self.llm.close()
+        self.store.close()
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The bundle's detector, loaded at first use."""
+        from kinsight.detect import Detector
+
+        return Detector(self.bundle.detector, self.device)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """The bundle's embedder, loaded at first use."""
+        from kinsight.embed import Embedder
+
+        return Embedder(self.bundle.embedder, self.device)
+
+    @cached_property
+    def llm(self) -> Llm:
+        """The bundle's language model, loaded at first use; MissingPackage without llama-cpp-python."""
+        from kinsight.llm import load_llm
+
+        if self.bundle.llm is None:
+            raise ModelError(
+                f"the bundle {self.bundle.name} has no language model",
+                "use another bundle for ask, caption and chat",
+            )
+        return load_llm(self.bundle.llm, self.device)
+
+    @cached_property
+    def rules(self) -> Rules:
+        """When to name. Raises BundleError where the bundle was never calibrated."""
+        calibration = self.bundle.embedder.calibration
+        if calibration is None:
+            raise BundleError(
+                f"the bundle {self.bundle.name} has no calibration, so nobody can be recognised",
+                f"run `kinsight-export calibrate {self.bundle.folder} PHOTOS` with a folder per identity",
+            )
+        return Rules(calibration, frozenset(label.casefold() for label in self.bundle.detector.labels))
+
+    def see(self, photo: Photo) -> Eyed:
+        """Detects and embeds; the last few photos are remembered by their hash."""
+        if photo.sha256 in self._eyed:
+            self._eyed.move_to_end(photo.sha256)
+            return self._eyed[photo.sha256]
+        from kinsight.embed import embed_scene
+
+        detector, embedder = self.detector, self.embedder
+        started = time.perf_counter()
+        regions = detector.detect(photo.pixels)
+        detected = time.perf_counter()
+        vectors = embed_scene(photo, regions, embedder)
+        embedded = time.perf_counter()
+        timings = {"detect": 1e3 * (detected - started), "embed": 1e3 * (embedded - detected)}
+        self._eyed[photo.sha256] = Eyed(regions, vectors, timings)
+        if len(self._eyed) > _SCENES_KEPT:
+            self._eyed.popitem(last=False)
+        return self._eyed[photo.sha256]
+
+    def look(self, photo: Photo | str | Path) -> Scene:
+        """Recognises who and what is in a photo."""
+        photo = open_photo(photo)
+        eyed, rules = self.see(photo), self.rules
+        started = time.perf_counter()
+        matches, whole_photo = recall(eyed.regions, eyed.vectors, self.memory(), rules)
+        timings = {
+            "decode": photo.decode_ms,
+            **eyed.timings_ms,
+            "recall": 1e3 * (time.perf_counter() - started),
+        }
+        return Scene(photo, self.bundle.name, eyed.regions, eyed.vectors, matches, whole_photo, timings)
+
+    def memory(self) -> Memory:
+        """What the store knows, ready for recall; read again only when the store has changed."""
+        while self._memory is None or self._memory[0] != self.store.generation():
+            stored = self.store.vectors(self.bundle.embedder.id)
+            concepts = self.store.concepts()
+            if self.store.generation() != stored.generation:
+                continue  # another process wrote in between
+            memory = Memory(
+                names={concept.id: concept.name for concept in concepts},
+                categories={concept.id: concept.category for concept in concepts},
+                view_ids=stored.view_ids,
+                view_concepts=stored.view_concepts,
+                views=Index(stored.views, np.arange(len(stored.view_ids), dtype=np.int64)),
+                negative_concepts=stored.negative_concepts,
+                negatives=stored.negatives,
+            )
+            self._memory = (stored.generation, memory)
+        return self._memory[1]
+
+    def remember(
+        self, photo: Photo | str | Path, lesson: Lesson, box: Box | None = None, region: int | None = None
+    ) -> Concept:
+        """Teaches a concept from one photo, or one more view of it.
+
+        `box` in pixels or `region` as numbered by `look`; without either the only candidate is taken. Raises
+        RegionError where there are several, DuplicateName where the name is taken.
+        """
+        from kinsight.teach import choose, new_view
+
+        scene = self.look(photo)
+        view = new_view(scene.photo, choose(scene, lesson.category, box, region), self.embedder)
+        if lesson.another_view:
+            return self.store.add_view(lesson.name, view)
+        return self.store.remember(view, lesson.name, lesson.category, lesson.info)
+
+    def ask(self, question: str, photo: Photo | str | Path | None = None) -> Answer:
+        """Answers a question about a photo, or from what was told where there is no photo."""
+        return self.chat(photo).ask(question)
+
+    def stream(self, question: str, photo: Photo | str | Path | None = None) -> Iterator[str]:
+        """The words of `ask` as they come."""
+        return self.chat(photo).stream(question)
+
+    def caption(self, photo: Photo | str | Path) -> Answer:
+        """Describes a photo, with the names of those in it."""
+        return self.chat(photo).caption()
+
+    def chat(self, photo: Photo | str | Path | None = None) -> Chat:
+        """A conversation, about one photo or about none."""
+        from kinsight.chat import Chat
+
+        return Chat(self, self.look(photo) if photo is not None else None)
+
+    def reference_picture(self, concept: Concept) -> Pixels | None:
+        """The first view of a concept, uint8 (h, w, 3) RGB; None where it has none."""
+        if not concept.views:
+            return None
+        return decode(self.store.view_picture(concept.views[0].id), concept.name).pixels
+
+
+def open_photo(photo: Photo | str | Path) -> Photo:
+    """A photo from its path; one that is decoded already is given back."""
+    return photo if isinstance(photo, Photo) else load(photo)
+
+
+def pocket_folder() -> Path | None:
+    """The built-in bundle, where this installation has one."""
+    package = Path(__file__).parent
+    for folder in (package / "models" / "pocket", package.parents[1] / "models" / "pocket"):
+        if (folder / "bundle.toml").is_file():
+            return folder
+    return None

@@ -1,0 +1,42 @@
+"""The contract between the halves: a folder with bundle.toml, ONNX and GGUF files, read strictly."""
+
+from kinsight.bundle.find import find_bundle
+from kinsight.bundle.parts import (
+    Anchor,
+    Bundle,
+    Calibration,
+    Colour,
+    DetectorPart,
+    EmbedderPart,
+    Head,
+    ImageTower,
+    LlmPart,
+    Preprocess,
+    Resize,
+    Sees,
+    TextTower,
+    World,
+)
+from kinsight.bundle.read import read_bundle
+from kinsight.bundle.verify import check_hashes, verify_bundle
+
+__all__ = [
+    "Anchor",
+    "Bundle",
+    "Calibration",
+    "Colour",
+    "DetectorPart",
+    "EmbedderPart",
+    "Head",
+    "ImageTower",
+    "LlmPart",
+    "Preprocess",
+    "Resize",
+    "Sees",
+    "TextTower",
+    "World",
+    "check_hashes",
+    "find_bundle",
+    "read_bundle",
+    "verify_bundle",
+]

@@ -1,0 +1,54 @@
+"""Finds the bundle to use: the one asked for, the device's, the only one installed, or pocket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kinsight.bundle.files import BUNDLE_TOML, is_bundle
+from kinsight.errors import BundleError
+
+
+def find_bundle(
+    choice: str | None, device_bundle: str | None, bundles_folder: Path, pocket: Path | None
+) -> tuple[Path, str]:
+    """(folder of the bundle, the reason for it in words).
+
+    `choice` and `device_bundle` are a path or a name in `bundles_folder`. BundleError lists what is there.
+    """
+    if choice:
+        return _named(choice, bundles_folder, pocket), "asked for with --bundle"
+    if device_bundle:
+        return _named(device_bundle, bundles_folder, pocket), "named by the device config"
+    installed = _installed(bundles_folder)
+    if len(installed) == 1:
+        return bundles_folder / installed[0], f"the only one in {bundles_folder}"
+    found = f"{len(installed) or 'no'} bundles are in {bundles_folder}"
+    if pocket:
+        return pocket, f"the built-in one, as {found} and none was asked for"
+    raise BundleError(f"{found} and none was asked for", _how_to_get(installed))
+
+
+def _named(choice: str, bundles_folder: Path, pocket: Path | None) -> Path:
+    path = Path(choice).expanduser()
+    candidates = [path]
+    if choice == path.name:
+        candidates = [bundles_folder / choice, *([pocket] if pocket and choice == "pocket" else []), path]
+    for candidate in candidates:
+        if is_bundle(candidate):
+            return candidate
+    raise BundleError(f"there is no bundle {choice!r}", _how_to_get(_installed(bundles_folder)))
+
+
+def _installed(bundles_folder: Path) -> list[str]:
+    """Names of the bundles, sorted; a hidden folder is one that is still being written."""
+    return sorted(
+        file.parent.name
+        for file in bundles_folder.glob(f"*/{BUNDLE_TOML}")
+        if not file.parent.name.startswith(".")
+    )
+
+
+def _how_to_get(installed: list[str]) -> str:
+    if installed:
+        return f"pass --bundle with a folder or one of these: {', '.join(installed)}"
+    return "write one with `kinsight-export bundle`, then pass its folder with --bundle"

@@ -1,0 +1,70 @@
+"""From similarity to the probability of the same individual, fitted on other identities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kinsight.bundle import Calibration
+from kinsight.types import Floats
+
+KEEP = 0.87
+"""Share of the right ones that the fit accepts: it gives up the rest to stay silent before strangers."""
+WRONG = 0.02
+"""Share of strangers that the fit may name; where they look too much alike, it accepts fewer right ones."""
+MARGIN = 0.05
+"""How much more probable than the next concept an accepted one must be."""
+
+_KNOTS = 17
+_RIDGE = 0.02
+_STEPS = 50
+
+
+def probability(similarities: Floats, calibration: Calibration) -> Floats:
+    """Cosines of any shape -> probabilities of the same shape, float32, 0..1, along the bundle's curve."""
+    curve = np.array(calibration.curve)
+    chances: Floats = np.interp(similarities, curve[:, 0], curve[:, 1]).astype(np.float32)
+    return chances
+
+
+def fit(
+    same: Floats, strangers: Floats, fitted_on: str, keep: float = KEEP, wrong: float = WRONG
+) -> Calibration:
+    """Fits the curve and the thresholds.
+
+    `same`, float32 (n,): similarity of a photo to the one reference of its own identity. `strangers`, float32
+    (m,): similarity of a photo to the nearest reference of a store without its identity. The curve is Platt's
+    sigmoid (Platt 1999, "Probabilistic outputs for support vector machines") for equal shares of both.
+    A fit set holds few look-alikes, so the rate of wrong names alone would put the threshold too low for
+    strangers of the same kind: the threshold is the highest that still accepts `keep` of the right ones,
+    or a higher one where more than `wrong` of the strangers lie above that.
+    Raises ValueError on fewer than 10 of either.
+    """
+    if len(same) < 10 or len(strangers) < 10:
+        raise ValueError(
+            f"expected at least 10 similarities of each kind, got {len(same)} and {len(strangers)}"
+        )
+    threshold = max(float(np.quantile(same, 1 - keep)), float(np.quantile(strangers, 1 - wrong)))
+    slope, offset = _platt(same, strangers)
+    low, high = float(min(same.min(), strangers.min())), float(max(same.max(), strangers.max()))
+    knots = np.unique(np.round(np.append(np.linspace(low, high, _KNOTS), threshold), 4))
+    heights = 1 / (1 + np.exp(-(slope * knots + offset)))
+    curve = tuple((float(x), round(float(p), 6)) for x, p in zip(knots, heights, strict=True))
+    accept = float(np.interp(threshold, knots, np.round(heights, 6)))
+    return Calibration(curve, round(accept, 6), round(min(0.5, accept / 2), 6), MARGIN, fitted_on)
+
+
+def _platt(same: Floats, strangers: Floats) -> tuple[float, float]:
+    """Slope and offset of the sigmoid: Newton's method on the balanced log loss with a small ridge."""
+    x = np.concatenate([same, strangers]).astype(np.float64)
+    truth = np.concatenate([np.ones(len(same)), np.zeros(len(strangers))])
+    weight = np.where(truth > 0, 0.5 / len(same), 0.5 / len(strangers))
+    centre, spread = float(np.average(x, weights=weight)), float(x.std()) or 1.0
+    features = np.stack([(x - centre) / spread, np.ones_like(x)], axis=1)
+    ridge = np.diag([_RIDGE, 0.0])
+    theta = np.zeros(2)
+    for _ in range(_STEPS):
+        p = 1 / (1 + np.exp(-features @ theta))
+        gradient = features.T @ (weight * (p - truth)) + ridge @ theta
+        hessian = (features * (weight * p * (1 - p))[:, None]).T @ features + ridge + 1e-9 * np.eye(2)
+        theta -= np.linalg.solve(hessian, gradient)
+    return float(theta[0] / spread), float(theta[1] - theta[0] * centre / spread)

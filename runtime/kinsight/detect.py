@@ -1,0 +1,178 @@
+"""Finds the things in a photo: pixels in, class-agnostic regions out; a kind of detector head is one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinsight.bundle import DetectorPart
+from kinsight.config import DeviceConfig
+from kinsight.errors import ModelError
+from kinsight.image import prepare
+from kinsight.metrics import iou
+from kinsight.session import Session, Shape
+from kinsight.types import Floats, Pixels, Regions
+
+MAX_REGIONS = 20
+MIN_SIDE_PX = 12.0
+_STRIDES = (8, 16, 32)
+_BEFORE_NMS = 300
+
+Outputs = Mapping[str, NDArray[Any]]
+
+
+class Raw(NamedTuple):
+    """What a head gives before filtering: n boxes of one picture."""
+
+    xyxy: Floats  # float32 (n, 4), pixels of the model's input
+    scores: Floats  # float32 (n,), 0..1
+    classes: NDArray[np.int64]  # int64 (n,), row of the labels file
+
+
+class Detector:
+    """A detector that is loaded and ready."""
+
+    def __init__(self, part: DetectorPart, device: DeviceConfig) -> None:
+        """Raises ModelError where the file does not load or its inputs fit no detector."""
+        self.part = part
+        self.session = Session(part.file, device)
+        self._image_input = _image_input(self.session.inputs, part.file.name)
+        self._size_input = next((name for name in self.session.inputs if name != self._image_input), None)
+
+    def detect(self, pixels: Pixels) -> Regions:
+        """Regions of one photo, uint8 (height, width, 3) RGB -> at most MAX_REGIONS, best score first."""
+        batch, placement = prepare(pixels, self.part.preprocess)
+        raw = HEADS[self.part.head](self.session.run(self.feeds(batch)), self.part)
+        raw = _above(raw, self.part.score_threshold)
+        boxes = placement.to_photo(raw.xyxy)
+        big = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= MIN_SIDE_PX)
+        kept = big[_suppress(boxes[big], raw.scores[big], self.part.iou_threshold)][:MAX_REGIONS]
+        labels = tuple(self._label(int(row)) for row in raw.classes[kept])
+        return Regions(boxes[kept], raw.scores[kept], labels)
+
+    def feeds(self, chw: Floats) -> dict[str, NDArray[Any]]:
+        """What the session is fed for one prepared picture, float32 (3, h, w)."""
+        feeds: dict[str, NDArray[Any]] = {self._image_input: chw[None]}
+        if (
+            self._size_input
+        ):  # exports of the DETR family scale the boxes themselves: to the input's own pixels
+            feeds[self._size_input] = np.array([self.part.preprocess.size_wh], np.int64)
+        return feeds
+
+    def _label(self, row: int) -> str:
+        return self.part.labels[row] if 0 <= row < len(self.part.labels) else "thing"
+
+
+def _yolox(outputs: Outputs, part: DetectorPart) -> Raw:
+    """YOLOX, raw: (1, n, 5 + classes), boxes as grid offsets and log sizes (arXiv 2107.08430, 2.1)."""
+    head = _single(outputs, part)
+    width, height = part.preprocess.size_wh
+    cells, strides = _grid(width, height)
+    if head.shape[0] != len(cells):
+        raise _wrong_head(part, f"{head.shape[0]} rows instead of {len(cells)}")
+    centre = (head[:, :2] + cells) * strides
+    size = np.exp(head[:, 2:4]) * strides
+    return _best_class(_corners(centre, size), head[:, 4:5] * head[:, 5:])
+
+
+def _yolov8(outputs: Outputs, part: DetectorPart) -> Raw:
+    """Anchor-free YOLO (v8, 11): (1, 4 + classes, n), centre and size in pixels."""
+    head = _single(outputs, part).T
+    return _best_class(_corners(head[:, :2], head[:, 2:4]), head[:, 4:])
+
+
+def _end2end(outputs: Outputs, part: DetectorPart) -> Raw:
+    """YOLO without NMS (v10, 26): (1, n, 6), corners in pixels, score, class."""
+    head = _single(outputs, part)
+    if head.shape[1] != 6:
+        raise _wrong_head(part, f"{head.shape[1]} columns instead of 6")
+    return Raw(head[:, :4], head[:, 4], head[:, 5].astype(np.int64))
+
+
+def _detr(outputs: Outputs, part: DetectorPart) -> Raw:
+    """DETR family: labels, boxes, scores (deployed) or logits, pred_boxes (as trained, 0..1)."""
+    if {"labels", "boxes", "scores"} <= outputs.keys():
+        boxes, scores = (outputs[name][0].astype(np.float32) for name in ("boxes", "scores"))
+        return Raw(boxes, scores, outputs["labels"][0].astype(np.int64))
+    if {"logits", "pred_boxes"} <= outputs.keys():
+        size = np.array(part.preprocess.size_wh * 2, np.float32)
+        boxes = outputs["pred_boxes"][0].astype(np.float32) * size
+        scores = 1 / (1 + np.exp(-outputs["logits"][0].astype(np.float32)))
+        return _best_class(_corners(boxes[:, :2], boxes[:, 2:]), scores)
+    raise _wrong_head(part, f"outputs {', '.join(outputs)}")
+
+
+HEADS: dict[str, Callable[[Outputs, DetectorPart], Raw]] = {
+    "yolox": _yolox,
+    "yolov8": _yolov8,
+    "end2end": _end2end,
+    "detr": _detr,
+}
+
+
+def _single(outputs: Outputs, part: DetectorPart) -> Floats:
+    """The only output of the only picture: float32 (rows, columns)."""
+    (first, *_) = outputs.values()
+    if first.ndim != 3 or first.shape[0] != 1:
+        raise _wrong_head(part, f"an output of shape {first.shape}")
+    rows: Floats = first[0].astype(np.float32, copy=False)
+    return rows
+
+
+def _grid(width: int, height: int) -> tuple[Floats, Floats]:
+    """Cell corners (n, 2) in cells and strides (n, 1) in pixels, over all levels in order."""
+    cells, strides = [], []
+    for stride in _STRIDES:
+        rows, columns = height // stride, width // stride
+        y, x = np.mgrid[0:rows, 0:columns]
+        cells.append(np.stack([x.ravel(), y.ravel()], axis=1))
+        strides.append(np.full((rows * columns, 1), stride))
+    return np.concatenate(cells).astype(np.float32), np.concatenate(strides).astype(np.float32)
+
+
+def _corners(centre: Floats, size: Floats) -> Floats:
+    return np.concatenate([centre - size / 2, centre + size / 2], axis=1)
+
+
+def _best_class(xyxy: Floats, scores: Floats) -> Raw:
+    classes = scores.argmax(axis=1)
+    return Raw(xyxy, scores[np.arange(len(scores)), classes], classes)
+
+
+def _above(raw: Raw, threshold: float) -> Raw:
+    """The rows at or above the threshold, best first, never more than NMS can chew."""
+    sound = np.isfinite(raw.xyxy).all(axis=1) & (raw.scores >= threshold)
+    order = np.argsort(-np.where(sound, raw.scores, -1.0), kind="stable")[
+        : min(int(sound.sum()), _BEFORE_NMS)
+    ]
+    return Raw(raw.xyxy[order].astype(np.float32), raw.scores[order].astype(np.float32), raw.classes[order])
+
+
+def _suppress(xyxy: Floats, scores: Floats, iou_threshold: float) -> NDArray[np.int64]:
+    """Class-agnostic non-maximum suppression: rows to keep, best first."""
+    order = np.argsort(-scores, kind="stable")
+    overlaps = iou(xyxy, xyxy) > iou_threshold
+    kept: list[int] = []
+    for row in order:
+        if not overlaps[row, kept].any():
+            kept.append(int(row))
+    return np.array(kept, np.int64)
+
+
+def _image_input(inputs: Mapping[str, Shape], file: str) -> str:
+    names = [name for name, shape in inputs.items() if len(shape) == 4]
+    if len(names) != 1 or len(inputs) > 2:
+        raise ModelError(
+            f"{file} has the inputs {', '.join(inputs)}", "a detector takes one picture, (1, 3, h, w)"
+        )
+    return names[0]
+
+
+def _wrong_head(part: DetectorPart, what: str) -> ModelError:
+    return ModelError(
+        f"{part.file.name} gives {what}, which is not a {part.head} head",
+        f"name the right head in bundle.toml ({', '.join(HEADS)})",
+    )

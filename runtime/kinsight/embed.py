@@ -1,0 +1,106 @@
+"""Turns crops and texts into unit vectors that can be compared: the two towers of a CLIP-type pair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinsight.bundle import EmbedderPart, TextTower
+from kinsight.config import DeviceConfig
+from kinsight.errors import ModelError
+from kinsight.image import crop, prepare_batch
+from kinsight.session import Session
+from kinsight.types import Floats, Photo, Pixels, Regions
+
+REGION_PADDING = 0.1
+"""Share of a box's sides that is added around it before it is embedded."""
+
+
+class Embedder:
+    """An embedder that is loaded and ready; the text tower is loaded at its first use."""
+
+    def __init__(self, part: EmbedderPart, device: DeviceConfig) -> None:
+        """Raises ModelError where a file does not load or gives another dimension than the bundle says."""
+        self.part = part
+        self._device = device
+        self.session = Session(part.image.file, device)
+        self._input = next(iter(self.session.inputs))
+        self._one_by_one = self.session.inputs[self._input][0] == 1
+        self._text: _Text | None = None
+
+    def images(self, pictures: Sequence[Pixels]) -> Floats:
+        """m pictures, each uint8 (h, w, 3) RGB -> float32 (m, dim), unit length, in one batch."""
+        if not pictures:
+            return np.zeros((0, self.part.dim), np.float32)
+        batch = prepare_batch(list(pictures), self.part.image.preprocess)
+        size = 1 if self._one_by_one else len(batch)
+        runs = [self._run(batch[start : start + size]) for start in range(0, len(batch), size)]
+        return _unit(np.concatenate(runs))
+
+    def texts(self, texts: Sequence[str]) -> Floats:
+        """m texts -> float32 (m, dim), unit length. Raises ModelError where the bundle has no text tower."""
+        if self._text is None:
+            if self.part.text is None:
+                raise ModelError(
+                    f"the embedder {self.part.id} has no text tower", "use a bundle whose embedder is a pair"
+                )
+            self._text = _Text(self.part.text, self._device)
+        if not texts:
+            return np.zeros((0, self.part.dim), np.float32)
+        return _unit(self._checked(self._text.run(texts), self.part.text.file.name if self.part.text else ""))
+
+    def _run(self, batch: Floats) -> Floats:
+        outputs = self.session.run({self._input: batch})
+        return self._checked(next(iter(outputs.values())), self.part.image.file.name)
+
+    def _checked(self, vectors: NDArray[Any], file: str) -> Floats:
+        if vectors.ndim != 2 or vectors.shape[1] != self.part.dim:
+            raise ModelError(
+                f"{file} gives the shape {vectors.shape}, the bundle says dim = {self.part.dim}",
+                "write the right dim into bundle.toml, or export the tower with its projection",
+            )
+        return vectors.astype(np.float32, copy=False)
+
+
+class _Text:
+    """The text tower with its tokenizer."""
+
+    def __init__(self, tower: TextTower, device: DeviceConfig) -> None:
+        from tokenizers import Tokenizer  # slow to import, and needed for texts only
+
+        self._session = Session(tower.file, device)
+        try:
+            self._tokenizer = Tokenizer.from_file(str(tower.tokenizer))
+        except Exception as error:  # tokenizers raises the base class itself
+            raise ModelError(
+                f"{tower.tokenizer.name} is no tokenizer ({error})", "restore the bundle"
+            ) from error
+        self._tokenizer.enable_truncation(tower.context)
+        padding = self._tokenizer.padding or {}
+        self._tokenizer.enable_padding(
+            length=tower.context, pad_id=padding.get("pad_id", 0), pad_token=padding.get("pad_token", "!")
+        )
+
+    def run(self, texts: Sequence[str]) -> NDArray[Any]:
+        """m texts -> float32 (m, dim), not yet of unit length."""
+        encoded = self._tokenizer.encode_batch(list(texts))
+        feeds = {"input_ids": np.array([e.ids for e in encoded], np.int64)}
+        if "attention_mask" in self._session.inputs:
+            feeds["attention_mask"] = np.array([e.attention_mask for e in encoded], np.int64)
+        return next(iter(self._session.run(feeds).values()))
+
+
+def embed_scene(photo: Photo, regions: Regions, embedder: Embedder) -> Floats:
+    """float32 (n + 1, dim), unit length: the n padded regions of a photo, then the whole photo."""
+    crops = [crop(photo.pixels, regions.box(row), REGION_PADDING) for row in range(len(regions))]
+    return embedder.images([*crops, photo.pixels])
+
+
+def _unit(vectors: Floats) -> Floats:
+    """Each row divided by its length; a row of zeros stays zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Floats = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return unit

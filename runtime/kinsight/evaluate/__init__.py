@@ -1,0 +1,16 @@
+"""Measures recall on photos with a folder per identity: who is found first, who is named, who wrongly."""
+
+from kinsight.evaluate.retrieval import Retrieval, Scores, fit_on, measure
+from kinsight.evaluate.shots import Progress, Reader, Shot, photos_in, read_boxes
+
+__all__ = [
+    "Progress",
+    "Reader",
+    "Retrieval",
+    "Scores",
+    "Shot",
+    "fit_on",
+    "measure",
+    "photos_in",
+    "read_boxes",
+]

@@ -1,0 +1,126 @@
+"""Reads folders of photos, a folder per identity, as recall sees them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from kinsight.detect import Detector
+from kinsight.embed import REGION_PADDING, Embedder, embed_scene
+from kinsight.errors import ConfigError
+from kinsight.image import crop, load
+from kinsight.types import Box, Floats, Regions
+
+BOXES = "reference_boxes.json"
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+_NOT_PHOTOS = {"masks", "masked"}
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, how many there are."""
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """One photo as recall sees it."""
+
+    identity: str  # the folder's name; "" for a stranger
+    path: Path
+    regions: Regions
+    vectors: Floats  # float32 (n + 1, dim), unit length: the regions, then the whole photo
+    reference: Floats | None  # float32 (dim,), unit length: of the hand-drawn box, where this photo has one
+
+
+class Reader:
+    """Reads photos with a bundle's vision models."""
+
+    def __init__(self, detector: Detector, embedder: Embedder, progress: Progress | None = None) -> None:
+        self._detector, self._embedder = detector, embedder
+        self._progress = progress or (lambda what, done, total: None)
+
+    def identities(self, folder: Path) -> list[Shot]:
+        """The photos of every identity that has two or more, with their hand-drawn boxes (see `read_boxes`).
+
+        Raises ConfigError where there are fewer than two such identities.
+        """
+        boxes = read_boxes(folder)
+        people = {sub.name: photos_in(sub) for sub in _folders(folder)}
+        people = {name: photos for name, photos in people.items() if len(photos) > 1}
+        if len(people) < 2:
+            raise ConfigError(
+                f"{folder} holds {len(people)} folders with two photos or more",
+                "give a folder that holds one folder of photos per identity",
+            )
+        paths = [path for photos in people.values() for path in photos]
+        return [
+            self._shot(path, path.parent.name, boxes.get(path.relative_to(folder).as_posix()))
+            for path in self._counted("identities", paths)
+        ]
+
+    def strangers(self, folders: Sequence[Path]) -> list[Shot]:
+        """All photos in and below these folders, as photos of nobody."""
+        paths = [path for folder in folders for path in photos_in(folder, deep=True)]
+        return [self._shot(path, "", None) for path in self._counted("strangers", paths)]
+
+    def _shot(self, path: Path, identity: str, box: Box | None) -> Shot:
+        photo = load(path)
+        regions = self._detector.detect(photo.pixels)
+        reference = None
+        if box is not None:
+            x0, y0, x1, y1 = box
+            in_pixels = (x0 * photo.width, y0 * photo.height, x1 * photo.width, y1 * photo.height)
+            reference = self._embedder.images([crop(photo.pixels, in_pixels, REGION_PADDING)])[0]
+        return Shot(identity, path, regions, embed_scene(photo, regions, self._embedder), reference)
+
+    def _counted(self, what: str, items: Sequence[Item]) -> Iterator[Item]:
+        for done, item in enumerate(items):
+            self._progress(what, done, len(items))
+            yield item
+        self._progress(what, len(items), len(items))
+
+
+def read_boxes(folder: Path) -> dict[str, Box]:
+    """Photo ("identity/00.jpg") -> hand-drawn box, shares of width and height 0..1; empty without the file.
+
+    The file is reference_boxes.json: {identity: {"photo": ..., "box_norm_xyxy": [x0, y0, x1, y1]}}.
+    Raises ConfigError where it says something else.
+    """
+    path = folder / BOXES
+    if not path.is_file():
+        return {}
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8")).values()
+        return {entry["photo"]: _box(entry["box_norm_xyxy"]) for entry in entries}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(
+            f"{path} cannot be read as hand-drawn boxes ({error!r})",
+            'write {"lala": {"photo": "lala/00.jpg", "box_norm_xyxy": [0.1, 0.2, 0.8, 0.9]}}',
+        ) from None
+
+
+def photos_in(folder: Path, deep: bool = False) -> list[Path]:
+    """The photos in a folder, sorted; `deep`: below it too, but for folders of masks."""
+    found: Iterable[Path] = folder.rglob("*") if deep else folder.iterdir()
+    return sorted(
+        path
+        for path in found
+        if path.suffix.lower() in _SUFFIXES and path.is_file() and not _NOT_PHOTOS & set(path.parts)
+    )
+
+
+def _box(values: Sequence[float]) -> Box:
+    x0, y0, x1, y1 = (float(np.clip(value, 0.0, 1.0)) for value in values)
+    if not (x0 < x1 and y0 < y1):
+        raise ValueError(f"the box {list(values)} is empty")
+    return x0, y0, x1, y1
+
+
+def _folders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ConfigError(f"there is no folder {folder}", "give a folder that holds one folder per identity")
+    return sorted(sub for sub in folder.iterdir() if sub.is_dir())

@@ -1,0 +1,110 @@
+"""The private folder of the user's data: made 0700, tried by writing, and written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from kinsight.errors import HomeError
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where everything that the user teaches is kept."""
+
+    folder: Path
+
+    @property
+    def store(self) -> Path:
+        """The SQLite file."""
+        return self.folder / "store.db"
+
+    @property
+    def index(self) -> Path:
+        """Folder of the vector index; may be deleted at any time."""
+        return self.folder / "index"
+
+    @property
+    def cache(self) -> Path:
+        """Folder that may be deleted at any time."""
+        return self.folder / "cache"
+
+    @property
+    def bundles(self) -> Path:
+        """Folder with one folder per installed bundle."""
+        return self.folder / "bundles"
+
+    @property
+    def token(self) -> Path:
+        """The file with the server's secret."""
+        return self.folder / "token"
+
+
+def open_home(path: Path | None = None) -> Home:
+    """The home folder: `path`, else $KINSIGHT_HOME, else the platform's data folder; made where it is absent.
+
+    A home that other users could look into is closed to them. HomeError where it is no folder, belongs to
+    another user or cannot be written.
+    """
+    folder = (path or _default_folder()).expanduser().absolute()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(folder)
+        _try_to_write(folder)
+        home = Home(folder)
+        for inner in (home.cache, home.bundles, home.index):
+            inner.mkdir(mode=0o700, exist_ok=True)
+    except OSError as cause:
+        why = "not a folder" if isinstance(cause, FileExistsError) else cause.strerror
+        raise HomeError(
+            f"the home folder {folder} cannot be used ({cause.filename or folder}: {why})", _MEND
+        ) from None
+    return home
+
+
+_MEND = "make it a folder that you can write, or set KINSIGHT_HOME to one"
+
+
+def _default_folder() -> Path:
+    import platformdirs
+
+    chosen = os.environ.get("KINSIGHT_HOME")
+    return Path(chosen) if chosen else platformdirs.user_data_path("kinsight", appauthor=False)
+
+
+def _make_private(folder: Path) -> None:
+    if not hasattr(os, "geteuid"):  # no owners and modes of this kind on Windows
+        return
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        raise HomeError(
+            f"the home folder {folder} belongs to another user", "run as that user, or set KINSIGHT_HOME"
+        )
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        folder.chmod(0o700)
+
+
+def _try_to_write(folder: Path) -> None:
+    from tempfile import TemporaryFile
+
+    with TemporaryFile(dir=folder, buffering=0) as probe:
+        probe.write(b"kinsight")
+
+
+def write_private(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write a file whole or not at all; OSError where that fails."""
+    from tempfile import mkstemp
+
+    handle, name = mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(handle)
+        part.chmod(mode)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,35 @@
+"""Pictures in and out: decode safely, fit to a model, crop, annotate, save; OpenCV lives only here."""
+
+from kinsight.errors import MissingPackage
+
+try:
+    import cv2
+except ImportError as reason:  # so is a system library that OpenCV wants, such as libGL.so.1
+    raise MissingPackage(
+        f"OpenCV cannot be loaded ({reason})",
+        "run `pip install opencv-python`, or `apt install libgl1` if it is libGL that is missing",
+    ) from reason
+
+from kinsight.image.codec import MAX_BYTES, MAX_PIXELS, decode, encode_jpeg, load, save
+from kinsight.image.draw import Mark, annotate, contact_sheet
+from kinsight.image.resize import Placement, crop, prepare, prepare_batch, thumbnail
+
+OPENCV_VERSION: str = cv2.__version__
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "OPENCV_VERSION",
+    "Mark",
+    "Placement",
+    "annotate",
+    "contact_sheet",
+    "crop",
+    "decode",
+    "encode_jpeg",
+    "load",
+    "prepare",
+    "prepare_batch",
+    "save",
+    "thumbnail",
+]

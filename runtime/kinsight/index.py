@@ -1,0 +1,96 @@
+"""Exact nearest neighbours among unit vectors by cosine, with usearch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinsight.errors import MissingPackage
+from kinsight.types import Floats
+
+Keys = NDArray[np.int64]
+"""int64; what the caller calls a row, such as its view id."""
+
+
+class Index:
+    """Vectors in memory, searched exhaustively, so that the answer is exact at any size.
+
+    >>> index = Index(np.eye(3, dtype=np.float32), np.array([7, 8, 9]))
+    >>> keys, similarities = index.search(np.array([[0.0, 0.6, 0.8]], np.float32), count=2)
+    >>> keys.tolist(), similarities.round(2).tolist()
+    ([[9, 8]], [[0.800000011920929, 0.6000000238418579]])
+    """
+
+    def __init__(self, vectors: Floats, keys: Keys) -> None:
+        """Take float32 (n, dim) unit vectors and int64 (n,) keys; ValueError where the shapes do not fit."""
+        self._vectors = _matrix(vectors)
+        self._keys = np.ascontiguousarray(keys, np.int64)
+        if self._keys.shape != (len(self._vectors),):
+            raise ValueError(
+                f"expected one key a vector, got vectors {self._vectors.shape} and keys {self._keys.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self._vectors)
+
+    @property
+    def dim(self) -> int:
+        """Numbers in one vector."""
+        return int(self._vectors.shape[1])
+
+    def search(self, queries: Floats, count: int) -> tuple[Keys, Floats]:
+        """Find the `count` nearest of every query, best first, equal ones by key.
+
+        Args:
+            queries: float32 (m, dim), unit length.
+            count: how many are wanted, 0 or more.
+
+        Returns:
+            Keys int64 (m, k) and cosine similarities float32 (m, k), -1..1, where k = min(count, n).
+
+        Raises:
+            ValueError: the queries are not (m, dim), or hold a number that is not finite.
+            MissingPackage: usearch is not installed.
+        """
+        queries = _matrix(queries)
+        if len(self) and queries.shape[1] != self.dim:
+            raise ValueError(f"expected queries (m, {self.dim}), got {queries.shape}")
+        k = max(0, min(count, len(self)))
+        if k == 0 or len(queries) == 0:
+            return np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
+        rows, distances = self._nearest(queries, k)
+        keys = self._keys[rows]
+        order = np.lexsort((keys, distances))[:, :k]
+        similarities = 1 - np.take_along_axis(distances, order, axis=1)
+        return np.take_along_axis(keys, order, axis=1), similarities
+
+    def _nearest(self, queries: Floats, k: int) -> tuple[Keys, Floats]:
+        """Rows and distances (m, k or more): deep enough to hold every vector that ties with the k-th."""
+        search = _usearch()
+        depth = min(k + 1, len(self))
+        while True:
+            found = search(self._vectors, queries, depth, exact=True)
+            rows = np.asarray(found.keys).reshape(len(queries), depth).astype(np.int64)
+            distances = np.asarray(found.distances, np.float32).reshape(len(queries), depth)
+            if depth == len(self) or bool((distances[:, -1] > distances[:, k - 1]).all()):
+                return rows, distances
+            depth = min(2 * depth, len(self))
+
+
+def _matrix(vectors: Floats) -> Floats:
+    matrix = np.ascontiguousarray(vectors, np.float32)
+    if np.ndim(vectors) != 2:
+        raise ValueError(f"expected vectors (n, dim), got {np.shape(vectors)}")
+    if not np.isfinite(matrix).all():
+        raise ValueError("expected finite vectors, got some with NaN or infinity")
+    return matrix
+
+
+def _usearch() -> Any:
+    try:
+        from usearch.index import search
+    except ImportError as error:
+        raise MissingPackage(f"usearch cannot be imported ({error})", "run pip install usearch") from error
+    return search

@@ -1,0 +1,20 @@
+"""The language model: turns of text and pictures in, a streamed answer out, through llama.cpp."""
+
+from kinsight.llm.engine import Llm, load_llm
+from kinsight.llm.stream import Stream
+from kinsight.llm.turns import Control, Ended, Generation, Part, Picture, Role, Text, Turn, Usage
+
+__all__ = [
+    "Control",
+    "Ended",
+    "Generation",
+    "Llm",
+    "Part",
+    "Picture",
+    "Role",
+    "Stream",
+    "Text",
+    "Turn",
+    "Usage",
+    "load_llm",
+]

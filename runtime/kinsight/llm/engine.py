@@ -1,0 +1,201 @@
+"""The language model as the rest of kinsight sees it: turns in, an answer out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kinsight.errors import KinsightError, ModelError
+from kinsight.llm.answer import AnswerText, Banned, is_loop, ranked
+from kinsight.llm.model import Model, utf8
+from kinsight.llm.spans import Prompt, TextSpan
+from kinsight.llm.stream import Stream, Tally
+from kinsight.llm.template import SAMPLE, ChatTemplate
+from kinsight.llm.turns import Control, Generation, Part, Picture, Text, Turn
+from kinsight.llm.vision import VisionEncoder
+
+if TYPE_CHECKING:
+    from kinsight.bundle import LlmPart
+    from kinsight.config import DeviceConfig
+
+_LONGEST_TOKEN = 64  # bytes on average over a prompt: no tokeniser comes near
+_GREEDY = Generation()
+_MEND_FILE = "restore the bundle, or make the GGUF file again"
+_MEND_LENGTH = "shorten the texts, use fewer references or pictures, or ask for a shorter answer"
+
+
+def load_llm(part: LlmPart, device: DeviceConfig) -> Llm:
+    """Loads a bundle's language model and, where it sees, its picture encoder.
+
+    Raises MissingPackage without llama-cpp-python, ModelError where a file or the memory does not do.
+    """
+    return Llm(part, device)
+
+
+class Llm:
+    """A language model that answers turns; born ready, a context manager that gives its memory back."""
+
+    def __init__(self, part: LlmPart, device: DeviceConfig) -> None:
+        self.part = part
+        self._lock = threading.Lock()
+        self._reader: int | None = None  # the thread whose stream is open
+        self._model = Model(part, device)
+        try:
+            model = self._model
+            self._template = ChatTemplate(model.chat_template, model.bos, model.eos, model.adds_bos)
+            model.reserve(piece for piece in self._template.parts(SAMPLE) if isinstance(piece, Control))
+            sees = part.mmproj is not None and part.sees != "nothing"
+            self._vision = VisionEncoder(part, model, device) if sees else None
+        except KinsightError:
+            self._model.close()
+            raise
+
+    def __enter__(self) -> Llm:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives all memory back, after an answer that another thread is reading; harmless when done twice."""
+        if self._reader == threading.get_ident():
+            self._free()
+        else:
+            with self._lock:
+                self._free()
+
+    def _free(self) -> None:
+        if self._vision:
+            self._vision.close()
+        self._model.close()
+
+    def count(self, turns: Sequence[Turn]) -> int:
+        """Tokens that these turns take as a prompt, pictures included. Raises as `generate` does for a picture."""
+        prompt = self._prompt(turns, count_only=True)
+        prompt.close()
+        return len(prompt)
+
+    def generate(self, turns: Sequence[Turn], options: Generation = _GREEDY) -> Stream:
+        """An answer that comes as its stream is iterated, free of control tokens and stop strings.
+
+        Raises ModelError at once where the turns and `options.max_tokens` do not fit into the context together,
+        and where there is a picture but no picture encoder.
+        """
+        tally = Tally()
+        with tally.timed("first_token"):
+            prompt = self._prompt(turns)
+        if len(prompt) + options.max_tokens > self.part.context:
+            prompt.close()
+            problem = f"the prompt takes {len(prompt)} tokens and the answer up to {options.max_tokens}"
+            raise ModelError(f"{problem}, but only {self.part.context} fit", _MEND_LENGTH)
+        tally.tokens["prompt"] = len(prompt)
+        return Stream(self._answer(prompt, options, tally), tally)
+
+    def _prompt(self, turns: Sequence[Turn], count_only: bool = False) -> Prompt:
+        self._check_open()
+        parts = self._template.parts(turns)
+        self._check_bytes(parts)
+        parts = [piece for part in parts for piece in self._model.plain(part)]
+        if not any(isinstance(part, Picture) for part in parts):
+            words = [part for part in parts if not isinstance(part, Picture)]
+            return Prompt([TextSpan(tuple(token for part in words for token in self._model.tokens(part)))])
+        if self._vision is None:
+            raise ModelError(
+                "this bundle's language model sees no pictures", "use a bundle whose [llm] has an mmproj"
+            )
+        return self._vision.prompt(parts, count_only)
+
+    def _check_open(self) -> None:
+        if self._model.closed:
+            raise ModelError("this language model was closed", "load it again")
+
+    def _check_bytes(self, parts: Sequence[Part]) -> None:
+        """Refuses what cannot fit before a tokeniser's regular expressions run over megabytes."""
+        size = sum(len(utf8(part.text)) for part in parts if isinstance(part, Text))
+        if size > self.part.context * _LONGEST_TOKEN:
+            problem = f"the prompt has {size} bytes of text, but only {self.part.context} tokens fit"
+            raise ModelError(problem, _MEND_LENGTH)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The model for one stream; other threads wait."""
+        if self._reader == threading.get_ident():
+            raise ModelError(
+                "another answer of this language model is still being read", "read it to its end, or close it"
+            )
+        with self._lock:
+            self._reader = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._reader = None
+
+    def _answer(self, prompt: Prompt, options: Generation, tally: Tally) -> Generator[str, None, None]:
+        """The text of an answer, fit to be shown."""
+        with self._alone(), closing(prompt):
+            text = AnswerText((*self.part.stop, *self._template.stop, *options.stop))
+            for data in self._pieces(prompt, options, tally):
+                if shown := text.feed(data):
+                    yield shown
+                if text.stopped:
+                    tally.ended = "stop"
+                    return
+            if rest := text.finish():
+                yield rest
+
+    def _pieces(self, prompt: Prompt, options: Generation, tally: Tally) -> Iterator[bytes]:
+        """The bytes of token after token, until the model, the length or a loop ends them."""
+        rng, banned = np.random.default_rng(options.seed), Banned(options.banned)
+        tokens: list[int] = []
+        said = b""
+
+        def choose() -> int:
+            """The best token that completes no banned name."""
+            for token in ranked(self._model.logits(), options.temperature, rng):
+                if self._model.ends(token) or not banned.ends(said + self._model.piece(token)):
+                    return token
+            raise ModelError("the language model gives no finite logits", _MEND_FILE)
+
+        with tally.timed("first_token"):
+            position = self._read(prompt, tally)
+            token = choose()
+        while not self._model.ends(token):
+            tokens.append(token)
+            tally.tokens["answer"] = len(tokens)
+            piece = self._model.piece(token)
+            said += piece
+            yield piece
+            if len(tokens) == options.max_tokens or is_loop(tokens):
+                tally.ended = "length" if len(tokens) == options.max_tokens else "repetition"
+                return
+            with tally.timed("decode"):
+                self._check_open()
+                self._model.decode([token], position)
+                position += 1
+                token = choose()
+        tally.ended = "stop"
+
+    def _read(self, prompt: Prompt, tally: Tally) -> int:
+        """Fills an emptied context with a prompt; the position after it."""
+        self._check_open()
+        self._model.clear()
+        position = 0
+        for span in prompt.spans:
+            if isinstance(span, TextSpan):
+                with tally.timed("prefill"):
+                    self._model.decode(span.tokens, position)
+                position += len(span)
+            elif self._vision:
+                with tally.timed("encode"):
+                    embeddings = self._vision.encode(span)
+                with tally.timed("prefill"):
+                    self._vision.read(span, embeddings, position)
+                position += span.positions
+        return position

@@ -1,0 +1,59 @@
+"""An answer on its way: its text piece by piece, and what it has cost so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+
+from kinsight.llm.turns import Ended, Usage
+
+
+class Tally:
+    """Tokens and times of one answer, as they add up."""
+
+    def __init__(self) -> None:
+        self.ended: Ended = ""
+        self.tokens = {"prompt": 0, "cached": 0, "answer": 0}
+        self.timings_ms = {"first_token": 0.0, "encode": 0.0, "prefill": 0.0, "decode": 0.0}
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Adds the time of a block to one of the timings."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.timings_ms[name] += (time.perf_counter() - begun) * 1000
+
+
+class Stream:
+    """One answer: iterate for its text, then look at `usage` and `ended`.
+
+    The model is busy from the first piece to the last, or until `close`, which cancels the rest and leaves the model
+    usable. A stream is read by the thread that begins it; other threads' streams wait for their turn.
+    """
+
+    def __init__(self, pieces: Generator[str, None, None], tally: Tally) -> None:
+        self._pieces = pieces
+        self._tally = tally
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Cancels what is left of the answer."""
+        self._pieces.close()
+
+    @property
+    def usage(self) -> Usage:
+        """What the answer has cost so far; complete after the last piece."""
+        return Usage(dict(self._tally.tokens), dict(self._tally.timings_ms))
+
+    @property
+    def ended(self) -> Ended:
+        """Why the answer is over; "" while it goes on, and where it was cancelled."""
+        return self._tally.ended

@@ -1,0 +1,152 @@
+"""Finding names in a text, whatever its script."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from .checks import no_lone_string
+
+NameKey = tuple[str, ...]
+"""What two spellings of one name have in common: its folded grapheme clusters."""
+
+_ZERO_WIDTH_JOINER = "\u200d"
+# Beside marks: joiners, Hangul vowels and finals, skin tones.
+_EXTENDS = re.compile("[\u200c\u200d\u1160-\u11ff\U0001f3fb-\U0001f3ff]")
+_UNSEEN = re.compile("[\u00ad\u061c\u200c-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]")
+_SAME = str.maketrans("‘’ʼ\u2010\u2011ı\u200b", "'''--i ")
+# A letter or digit of a script whose words stand apart. Left out: Thai, Lao, Myanmar, Khmer, kana, Han, and
+# Hangul, whose particles stick to the name; also the underscore, as models write _Lala_ for emphasis.
+_SPACED = re.compile(
+    r"[^\W_\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005\u3040-\u312f\u31f0-\u31ff"
+    r"\u3400-\u4dbf\u4e00-\u9fff\uff66-\uff9f\U00020000-\U0003ffff]"
+)
+
+
+def find_names(text: str, names: Iterable[str]) -> list[tuple[str, int, int]]:
+    """The names in a text in reading order: (name as given, start, end) for what is text[start:end].
+
+    At each place the longest name wins, and hits never overlap: with "Ann" and "Ann Lee" known, "Ann Lee"
+    is no "Ann". A hit begins and ends at a word boundary, so "Ann" is not in "Anna"; "Ann's", "Ann’s" and
+    "Ann-like" name Ann, "Don't" does not name Don. The span leaves the possessive out.
+
+    Compared are canonical caseless forms (Unicode D145: NFC and NFD, "ß" and "SS" are equal), with runs
+    of white space as one space, straight and curly apostrophes as one, dotted and dotless i as one
+    (either may be the other case of I), and invisible marks (bidi, soft hyphen, variation selectors) left
+    out. An ordinary word that is also a name ("will", "rose") counts. Of names that compare as equal, the
+    one spelled as in the text is given, else the first.
+
+    Where a script writes no spaces (Han, kana, Thai, Lao, Khmer, Myanmar), and next to Hangul, whose
+    particles stick to the name, no boundary is asked for: 小花 is found in 小花在睡觉, and also inside a
+    longer word. Inflected forms in other scripts are other words; give them as names.
+
+    Raises ValueError for a name without a visible character, or one string in place of names.
+    """
+    spellings: dict[NameKey, list[str]] = {}
+    for name in no_lone_string("names", names):
+        spellings.setdefault(name_key(name), []).append(name)
+    keys_by_first: dict[str, list[NameKey]] = {}
+    for key in sorted(spellings, key=len, reverse=True):
+        keys_by_first.setdefault(key[0], []).append(key)
+
+    units = _units(text)
+    found: list[tuple[str, int, int]] = []
+    row = 0
+    while row < len(units):
+        keys = keys_by_first.get(units[row].folded, [])
+        hit = next((key for key in keys if _stands_at(units, row, key)), None)
+        if hit:
+            start, end = units[row].start, units[row + len(hit) - 1].end
+            found.append((_as_written(text[start:end], spellings[hit]), start, end))
+        row += len(hit) if hit else 1
+    return found
+
+
+def names_mentioned(text: str, names: Iterable[str]) -> set[str]:
+    """The names that a text mentions, as `find_names` finds them."""
+    return {name for name, _, _ in find_names(text, names)}
+
+
+def names_published(caption: str, names: Iterable[str]) -> set[str]:
+    """The names that a caption contains for the published scorer: a token equals the name or "<name>".
+
+    Tokens are split at white space, lower-cased, and stripped of .,!?;:()[]{}"'- at both ends, so a name
+    of two words or with a possessive is never found. Source: RePIC's evaluation/eval_single_concept.py
+    and eval_multi_4_concept.py (eval_multi_2_concept.py keeps the case); RAP published no scorer for
+    captions.
+    """
+    tokens = {token.strip(".,!?;:()[]{}\"'-") for token in caption.replace("</s>", "").lower().split()}
+    bare = {name: re.sub("^<(.*)>$", r"\1", name.lower()) for name in no_lone_string("names", names)}
+    return {name for name, token in bare.items() if token and {token, f"<{token}>"} & tokens}
+
+
+def name_key(name: str) -> NameKey:
+    """The form in which names are compared, see `find_names`."""
+    key = tuple(unit.folded for unit in _units(name.strip()))
+    if not key:
+        raise ValueError(f"expected a name with at least one visible character, got {name!r}")
+    return key
+
+
+class _Unit(NamedTuple):
+    folded: str  # a grapheme cluster as it is compared
+    start: int  # code points of the text, [start, end)
+    end: int
+
+
+def _units(text: str) -> list[_Unit]:
+    units: list[_Unit] = []
+    for start, end in _clusters(text):
+        for folded in _fold(text[start:end]):
+            if folded != " " or (units and units[-1].folded != " "):
+                units.append(_Unit(folded, start, end))
+    return units
+
+
+def _clusters(text: str) -> list[tuple[int, int]]:
+    """(start, end) of each grapheme cluster: a character with its marks, or joined emoji (after UAX 29)."""
+    starts = list(range(len(text)))
+    if not text.isascii():
+        starts = [i for i in starts if i == 0 or not _extends(text[i - 1], text[i])]
+    return list(zip(starts, [*starts, len(text)][1:], strict=True))
+
+
+def _extends(before: str, char: str) -> bool:
+    category = unicodedata.category(char)
+    emoji = before == _ZERO_WIDTH_JOINER and category == "So"
+    return emoji or category[0] == "M" or _EXTENDS.match(char) is not None
+
+
+@lru_cache(maxsize=4096)
+def _fold(cluster: str) -> tuple[str, ...]:
+    """One cluster as it is compared; "ß" becomes two, an invisible mark none."""
+    folded = unicodedata.normalize("NFD", unicodedata.normalize("NFD", cluster).casefold())
+    folded = _UNSEEN.sub("", folded).translate(_SAME).replace("i\u0307", "i")
+    return (" ",) if folded.isspace() else tuple(folded[start:end] for start, end in _clusters(folded))
+
+
+def _stands_at(units: list[_Unit], row: int, key: NameKey) -> bool:
+    """Whether the name is there, between two words on either side."""
+    end = row + len(key)
+    if tuple(unit.folded for unit in units[row:end]) != key:
+        return False
+    tail = [unit.folded for unit in units[end : end + 2]]
+    contraction = tail == ["'", "t"] and _splits(units, end + 2)  # Don't and Can't name neither Don nor Can
+    return _splits(units, row) and _splits(units, end) and not contraction
+
+
+def _splits(units: list[_Unit], row: int) -> bool:
+    """Whether a word may end before this row: at the text's ends, and not inside a character or a word."""
+    if not 0 < row < len(units):
+        return True
+    left, right = units[row - 1], units[row]
+    one_word = _SPACED.match(left.folded) and _SPACED.match(right.folded)
+    return left.start != right.start and not one_word
+
+
+def _as_written(written: str, names: list[str]) -> str:
+    written = unicodedata.normalize("NFC", written)
+    return next((name for name in names if unicodedata.normalize("NFC", name) == written), names[0])

@@ -1,0 +1,101 @@
+"""What recall decided about a scene, in words: who is where, who may be there, what else there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from kinsight.metrics import find_names, iou
+from kinsight.types import Box, Concept, Regions, Scene
+
+NOTABLE_SCORE = 0.4
+"""An unnamed region is worth a word from this detector score on."""
+_SAME_THING_IOU = 0.5
+_MOST_OF_IT = 0.6
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A concept in a photo."""
+
+    concept: Concept
+    position: str  # "on the left"; "" where only the whole photo tells
+    label: str  # of the detector; "" where only the whole photo tells
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What may be said of a photo."""
+
+    accepted: tuple[Seen, ...]
+    unsure: tuple[Seen, ...]
+    others: tuple[str, ...]  # "a cup on the right"
+
+
+def facts_of(scene: Scene, concepts: Sequence[Concept]) -> Facts:
+    """The facts of a scene; concepts that the store no longer has are left out."""
+    by_id = {concept.id: concept for concept in concepts}
+
+    def seen(row: int | None, concept_id: int) -> Seen:
+        if row is None:
+            return Seen(by_id[concept_id], "", "")
+        return Seen(by_id[concept_id], place(scene, row), scene.regions.labels[row])
+
+    accepted = [(row, match) for row, match in scene.accepted() if match.concept_id in by_id]
+    unsure = [(row, match) for row, match in scene.unsure() if match.concept_id in by_id]
+    named = [row for row, _ in (*accepted, *unsure) if row is not None]
+    return Facts(
+        tuple(seen(row, match.concept_id) for row, match in accepted),
+        tuple(seen(row, match.concept_id) for row, match in unsure),
+        tuple(
+            f"{a_thing(scene.regions.labels[row])} {place(scene, row)}"
+            for row in _notable(scene.regions, named)
+        ),
+    )
+
+
+def place(scene: Scene, row: int) -> str:
+    """Where a region lies: "on the left", "at the top right", "in the middle", by thirds of the photo."""
+    return position(scene.regions.box(row), scene.photo.width, scene.photo.height)
+
+
+def position(box: Box, width: int, height: int) -> str:
+    """Where a box lies in a photo of width x height pixels, by the third that its centre is in."""
+    if share(box, width, height) >= _MOST_OF_IT:
+        return "in the middle"
+    across = _third((box[0] + box[2]) / 2 / width, "left", "right")
+    down = _third((box[1] + box[3]) / 2 / height, "top", "bottom")
+    if down:
+        return f"at the {down} {across}".rstrip()
+    return f"on the {across}" if across else "in the middle"
+
+
+def share(box: Box, width: int, height: int) -> float:
+    """Share of the photo that a box covers, 0..1."""
+    return (box[2] - box[0]) * (box[3] - box[1]) / (width * height)
+
+
+def a_thing(label: str) -> str:
+    """A detector label with its article."""
+    return f"{'an' if label[:1].lower() in 'aeiou' else 'a'} {label}"
+
+
+def _third(centre: float, low: str, high: str) -> str:
+    return low if centre < 1 / 3 else high if centre > 2 / 3 else ""
+
+
+def _notable(regions: Regions, named: list[int]) -> list[int]:
+    """Rows of sure regions that are neither named nor another box of something listed already."""
+    overlaps = iou(regions.xyxy, regions.xyxy) if len(regions) else np.zeros((0, 0), np.float32)
+    listed = list(named)
+    for row in np.flatnonzero(regions.scores >= NOTABLE_SCORE).tolist():
+        if row not in listed and not (overlaps[row, listed] > _SAME_THING_IOU).any():
+            listed.append(row)
+    return listed[len(named) :]
+
+
+def without_names(things: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The things whose words are nobody's name: a concept that is called "dog" is not named by a label."""
+    return [thing for thing in things if not find_names(thing, names)]

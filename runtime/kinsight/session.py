@@ -1,0 +1,77 @@
+"""ONNX Runtime: one model file, loaded and ready to run on this device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as native
+
+from kinsight.config import DeviceConfig
+from kinsight.errors import ModelError
+
+CPU = "CPUExecutionProvider"
+Shape = tuple[int | None, ...]
+"""None where an axis is free."""
+
+_ERRORS_ONLY = 3
+_FAILURES: tuple[type[Exception], ...] = (
+    ValueError,
+    RuntimeError,
+    *(
+        kind
+        for kind in vars(native).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)  # ONNX Runtime's errors have no common base
+    ),
+)
+_MEND = "restore the bundle, or export the model again with `kinsight-export`"
+
+
+class Session:
+    """A loaded ONNX graph; born ready."""
+
+    def __init__(self, file: Path, device: DeviceConfig) -> None:
+        """Raises ModelError where ONNX Runtime cannot load the file."""
+        self.file = file
+        providers, self.reason = choose_providers(device.providers)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = device.threads
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+        except _FAILURES as error:
+            raise ModelError(f"{file.name} cannot be loaded ({_first_line(error)})", _MEND) from error
+        self.inputs = {node.name: _shape(node.shape) for node in self._session.get_inputs()}
+        self.outputs = {node.name: _shape(node.shape) for node in self._session.get_outputs()}
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Runs the graph once; output name -> array. Raises ModelError where it refuses the feeds."""
+        names = list(self.outputs)
+        try:
+            arrays = self._session.run(names, dict(feeds))
+        except _FAILURES as error:
+            raise ModelError(f"{self.file.name} failed ({_first_line(error)})", _MEND) from error
+        return {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
+
+
+def choose_providers(wanted: Sequence[str]) -> tuple[list[str], str]:
+    """The wanted execution providers that this ONNX Runtime has, CPU always last, and the reason in words."""
+    there = onnxruntime.get_available_providers()
+    chosen = [name for name in wanted if name in there and name != CPU]
+    missing = [name for name in wanted if name not in there]
+    reason = ", ".join([*chosen, CPU]) + ": as the device config asks"
+    if missing:
+        reason += f"; not in this ONNX Runtime: {', '.join(missing)}"
+    return [*chosen, CPU], reason
+
+
+def _shape(shape: Sequence[object]) -> Shape:
+    return tuple(axis if isinstance(axis, int) and axis > 0 else None for axis in shape)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__

@@ -1,0 +1,168 @@
+"""Opens the file of the store, makes a new one, and puts the database's errors into plain words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from kinsight.errors import StoreBusy, StoreError
+from kinsight.store.schema import APPLICATION_ID, MIGRATIONS
+
+DATABASE_ERRORS: tuple[type[Exception], ...] = (sqlite3.Error,)
+"""What a database driver raises; the driver of an encrypted store has its own tree beside sqlite3's."""
+
+_MAGIC = b"SQLite format 3\0"
+_WRITABLE = "make the file and its folder writable for you, or choose another home with KINSIGHT_HOME"
+_SPACE = "free some space on that disk and try again"
+_BACKUP = "put a backup in its place, or move it away to begin with an empty store; it was not touched"
+_SYMPTOMS: tuple[tuple[str, type[StoreError], str, str], ...] = (
+    ("locked", StoreBusy, "is in use by another process", "wait until that has finished and try again"),
+    ("disk is full", StoreError, "has no space left on its disk; what it holds is unharmed", _SPACE),
+    (
+        "disk i/o error",
+        StoreError,
+        "cannot be read or written on its disk",
+        "check the disk, its space and its quota",
+    ),
+    ("readonly", StoreError, "may not be written", _WRITABLE),
+    ("unable to open", StoreError, "cannot be opened", _WRITABLE),
+    ("malformed", StoreError, "is damaged", _BACKUP),
+    ("not a database", StoreError, "is damaged", _BACKUP),
+)
+
+
+@contextmanager
+def plain_errors(path: Path) -> Iterator[None]:
+    """Turn what the database driver or the file system raises inside into a StoreError or StoreBusy."""
+    try:
+        yield
+    except DATABASE_ERRORS as error:
+        raise _explained(path, error) from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise StoreError(f"the store {path} cannot be opened ({reason})", _WRITABLE) from error
+
+
+def _explained(path: Path, error: Exception) -> StoreError:
+    text = str(error).lower()
+    for sign, kind, problem, mend in _SYMPTOMS:
+        if sign in text:
+            return kind(f"the store {path} {problem}", mend)
+    return StoreError(f"the store {path} failed ({error})", "try again, and look at it with kinsight doctor")
+
+
+def connect(path: Path, timeout: float) -> Database:
+    """Open the store at `path`, new or of any earlier version; wait `timeout` seconds for other processes.
+
+    Nothing is written before the file has proved to be a store that this version understands.
+    """
+    if not path.exists():
+        _create(path)
+    _refuse_damaged(path)
+    db = _driver(path, timeout)
+    try:
+        _refuse_foreign(db, path)
+        _make_private(path)
+        _set_up(db)
+        _migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _driver(path: Path, timeout: float) -> Database:
+    """A bare connection to a file that exists."""
+    uri = path.absolute().as_uri() + "?mode=rw"
+    return Database(
+        sqlite3.connect(uri, uri=True, timeout=timeout, check_same_thread=False), execute_plugins=False
+    )
+
+
+def _set_up(db: Database) -> None:
+    """The settings of every connection; temporary files hold the user's data too, so they stay in memory."""
+    db.enable_wal()
+    for setting in ("foreign_keys = on", "secure_delete = on", "synchronous = full", "temp_store = memory"):
+        db.execute(f"pragma {setting}").fetchall()
+
+
+def _create(path: Path) -> None:
+    """Make an empty store beside `path` and put it there in one step: a half-made one is never seen."""
+    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".new", dir=path.parent)
+    os.close(handle)
+    fresh = Path(name)
+    try:
+        with _driver(fresh, timeout=0) as db:
+            db.execute(f"pragma application_id = {APPLICATION_ID}")
+            _set_up(db)
+            _migrate(db)
+        _publish(fresh, path)
+    finally:
+        for leftover in (fresh, Path(f"{fresh}-wal"), Path(f"{fresh}-shm")):
+            leftover.unlink(missing_ok=True)
+
+
+def _publish(fresh: Path, path: Path) -> None:
+    """Give the new store its name, unless another process was quicker."""
+    try:
+        path.hardlink_to(fresh)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        fresh.rename(path)
+
+
+def _migrate(db: Database) -> None:
+    if not MIGRATIONS.pending(db):
+        return
+    db.execute("begin immediate")
+    try:
+        MIGRATIONS.apply(db)
+        db.commit()
+    except BaseException:
+        db.rollback()
+        raise
+
+
+def _refuse_damaged(path: Path) -> None:
+    """SQLite takes an empty file for a new database, drops the log beside it, and trusts a cut last page."""
+    with path.open("rb") as file:
+        header = file.read(100)
+    page_size = int.from_bytes(header[16:18], "big") or 1
+    page_size = 65536 if page_size == 1 else page_size
+    log = Path(f"{path}-wal")
+    settled = not log.exists() or log.stat().st_size == 0
+    if not header:
+        raise StoreError(f"the store {path} is empty: it was cut off", _BACKUP)
+    if not header.startswith(_MAGIC) or len(header) < 100:
+        raise StoreError(f"the store {path} is damaged: it does not begin like a database", _BACKUP)
+    if settled and path.stat().st_size % page_size:
+        raise StoreError(f"the store {path} is damaged: its end is missing", _BACKUP)
+
+
+def _refuse_foreign(db: Database, path: Path) -> None:
+    """Only a store, and none from the future."""
+    if db.execute("pragma application_id").fetchone()[0] != APPLICATION_ID:
+        raise StoreError(f"{path} is a database of another program", "choose another home with KINSIGHT_HOME")
+    with Database(memory=True, execute_plugins=False) as empty:
+        known = {migration.name for migration in MIGRATIONS.pending(empty)}
+    later = {migration.name for migration in MIGRATIONS.applied(db)} - known
+    if later:
+        raise StoreError(
+            f"the store {path} was written by a newer kinsight", "update kinsight; it was not touched"
+        )
+
+
+def _make_private(path: Path) -> None:
+    """0600 for the file; SQLite gives the same to the files beside it."""
+    for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+        with suppress(FileNotFoundError, PermissionError):  # a file system without permissions
+            mode = file.stat().st_mode & 0o777
+            if mode & 0o077:
+                file.chmod(mode & 0o700)

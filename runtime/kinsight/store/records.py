@@ -1,0 +1,69 @@
+"""What goes into the store and comes out of it, apart from concepts and views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinsight.types import Box, Floats
+
+Kind = Literal["view", "negative"]
+Owner = tuple[Kind, int]
+"""What a vector was computed from: the kind of crop and its id."""
+
+
+@dataclass(frozen=True, eq=False)
+class NewView:
+    """A crop to be kept, as a view of a concept or as a negative."""
+
+    picture_jpeg: bytes  # the crop, encoded
+    xyxy: Box  # in the source photo, pixels
+    photo_sha256: str  # of the source photo's file, hex
+    embedder_id: str
+    vector: Floats  # float32 (dim,), unit length
+
+    def __post_init__(self) -> None:
+        if not self.picture_jpeg:
+            raise ValueError("expected a picture, got no bytes")
+        x0, y0, x1, y1 = self.xyxy
+        if not (np.isfinite(self.xyxy).all() and x0 < x1 and y0 < y1):
+            raise ValueError(f"expected a box with x0 < x1 and y0 < y1, got {self.xyxy}")
+        if np.ndim(self.vector) != 1:
+            raise ValueError(f"expected a vector (dim,), got {np.shape(self.vector)}")
+        require_unit(self.vector[np.newaxis])
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What to change in a concept; None leaves a field as it is."""
+
+    name: str | None = None
+    category: str | None = None
+    info: str | None = None
+    add_aliases: tuple[str, ...] = ()
+    remove_aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """All vectors of one embedder, of n views and m negatives, each in the order of their ids."""
+
+    generation: int  # of the store when they were read
+    view_ids: NDArray[np.int64]  # (n,)
+    view_concepts: NDArray[np.int64]  # (n,), concept ids
+    views: Floats  # float32 (n, dim), unit length; dim is 0 where nothing is stored
+    negative_ids: NDArray[np.int64]  # (m,)
+    negative_concepts: NDArray[np.int64]  # (m,), ids of the concepts that these crops do not show
+    negatives: Floats  # float32 (m, dim), unit length
+
+
+def require_unit(vectors: Floats) -> None:
+    """ValueError unless vectors (n, dim) are float32, finite and of unit length to within 0.001."""
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or vectors.shape[1] == 0:
+        raise ValueError(f"expected float32 vectors (n, dim), got {vectors.dtype} {vectors.shape}")
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not (np.abs(lengths - 1) <= 1e-3).all():
+        raise ValueError(f"expected unit vectors, got lengths {lengths.min():.4g} to {lengths.max():.4g}")

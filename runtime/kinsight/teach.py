@@ -1,0 +1,97 @@
+"""Which region of a photo the user means when they teach, and the view that is kept of it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kinsight.embed import REGION_PADDING, Embedder
+from kinsight.errors import RegionError
+from kinsight.image import crop, encode_jpeg, thumbnail
+from kinsight.prompt import place, share
+from kinsight.store import NewView
+from kinsight.types import Box, Photo, Regions, Scene
+
+_LEAST_SHARE = 0.01
+_RIVAL = 0.6
+_VIEW_LONGEST = 512
+_VIEW_QUALITY = 92
+_LEAST_SIDE_PX = 4
+
+
+def candidates(photo: Photo, regions: Regions) -> list[int]:
+    """Rows of the regions that a teacher may mean, best first; a single one where it stands out.
+
+    What counts is the detector's score, the size, and how near to the middle of the photo it is.
+    """
+    shares = [share(regions.box(row), photo.width, photo.height) for row in range(len(regions))]
+    worth = {
+        row: _prominence(photo, regions, row) for row in range(len(regions)) if shares[row] >= _LEAST_SHARE
+    }
+    ranked = sorted(worth, key=lambda row: -worth[row])
+    return [row for row in ranked if worth[row] >= _RIVAL * worth[ranked[0]]]
+
+
+def choose(scene: Scene, category: str, box: Box | None, region: int | None) -> Box:
+    """The box that is taught: the one given, or the only candidate; the whole photo where nothing is found.
+
+    `region` counts from 1, as in `look`. A category narrows the candidates to its kind. Raises RegionError
+    where the box or the number does not fit the photo, or where several candidates are left.
+    """
+    photo, regions = scene.photo, scene.regions
+    if box is not None:
+        return _inside(box, photo)
+    if region is not None:
+        if not 1 <= region <= len(regions):
+            raise RegionError(
+                f"there is no region {region} in this photo",
+                f"choose one of 1 to {len(regions)}, or pass --box"
+                if len(regions)
+                else "pass --box x0,y0,x1,y1",
+            )
+        return regions.box(region - 1)
+    rows = candidates(photo, regions)
+    of_kind = [row for row in rows if regions.labels[row].casefold() == category.strip().casefold()]
+    rows = of_kind or rows
+    if not rows:
+        return 0.0, 0.0, float(photo.width), float(photo.height)
+    if len(rows) > 1:
+        raise RegionError(
+            f"several things could be meant ({'; '.join(describe(scene, row) for row in sorted(rows))})",
+            "choose one with --region N, or draw your own with --box x0,y0,x1,y1",
+        )
+    return regions.box(rows[0])
+
+
+def describe(scene: Scene, row: int) -> str:
+    """A region in words: "2: dog, on the left, 30 % of the photo"."""
+    covered = share(scene.regions.box(row), scene.photo.width, scene.photo.height)
+    percent = f"{covered:.0%}".replace("%", " %") if covered >= 0.01 else "under 1 %"
+    return f"{row + 1}: {scene.regions.labels[row]}, {place(scene, row)}, {percent} of the photo"
+
+
+def new_view(photo: Photo, box: Box, embedder: Embedder) -> NewView:
+    """The padded crop of a box with its vector, ready for the store."""
+    pixels = crop(photo.pixels, box, REGION_PADDING)
+    picture = encode_jpeg(thumbnail(pixels, _VIEW_LONGEST), _VIEW_QUALITY)
+    return NewView(picture, box, photo.sha256, embedder.part.id, embedder.images([pixels])[0])
+
+
+def _prominence(photo: Photo, regions: Regions, row: int) -> float:
+    x0, y0, x1, y1 = regions.box(row)
+    off_centre = np.hypot((x0 + x1) / 2 / photo.width - 0.5, (y0 + y1) / 2 / photo.height - 0.5) / np.sqrt(
+        0.5
+    )
+    size = min(share((x0, y0, x1, y1), photo.width, photo.height), 0.8)
+    return float(np.sqrt(regions.scores[row] * size) * (1 - 0.5 * off_centre))
+
+
+def _inside(box: Box, photo: Photo) -> Box:
+    x0, y0 = max(0.0, box[0]), max(0.0, box[1])
+    x1, y1 = min(float(photo.width), box[2]), min(float(photo.height), box[3])
+    if not (x1 - x0 >= _LEAST_SIDE_PX and y1 - y0 >= _LEAST_SIDE_PX):
+        raise RegionError(
+            f"the box {box[0]:g},{box[1]:g},{box[2]:g},{box[3]:g} is not in this photo of "
+            f"{photo.width} x {photo.height}",
+            "give x0,y0,x1,y1 in pixels, from the top left corner to the bottom right one",
+        )
+    return x0, y0, x1, y1

@@ -1,0 +1,97 @@
+"""The index against brute force."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kinsight.index import Index
+
+
+def unit(rows: int, dim: int, seed: int) -> np.ndarray:
+    vectors = np.random.default_rng(seed).normal(size=(rows, dim)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(0, 40),
+    m=st.integers(0, 5),
+    dim=st.integers(1, 70),
+    count=st.integers(0, 50),
+    copies=st.integers(1, 4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_finds_what_brute_force_finds(n: int, m: int, dim: int, count: int, copies: int, seed: int) -> None:
+    vectors = np.repeat(unit(n, dim, seed), copies, axis=0)
+    keys = np.random.default_rng(seed).permutation(len(vectors)).astype(np.int64) - 3
+    queries = unit(m, dim, seed + 1)
+
+    found, similarities = Index(vectors, keys).search(queries, count)
+
+    k = min(count, len(vectors))
+    assert (found.shape, found.dtype) == ((m, k), np.int64)
+    assert (similarities.shape, similarities.dtype) == ((m, k), np.float32)
+    cosines = queries @ vectors.T
+    best = -np.sort(-cosines, axis=1)[:, :k]
+    np.testing.assert_allclose(similarities, best, atol=1e-5)
+    assert (np.diff(similarities, axis=1) <= 0).all()
+    by_key = {int(key): row for row, key in enumerate(keys)}
+    for query in range(m):
+        assert len(set(found[query].tolist())) == k
+        own = [cosines[query, by_key[int(key)]] for key in found[query]]
+        np.testing.assert_allclose(own, similarities[query], atol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(copies=st.integers(2, 90), count=st.integers(1, 90), dim=st.integers(2, 300), seed=st.integers(0, 999))
+def test_equal_vectors_come_in_the_order_of_their_keys(copies: int, count: int, dim: int, seed: int) -> None:
+    same = unit(1, dim, seed)
+    others = unit(5, dim, seed + 1000)
+    vectors = np.concatenate([np.repeat(same, copies, axis=0), others])
+    keys = np.arange(len(vectors), dtype=np.int64)
+    order = np.random.default_rng(seed).permutation(len(vectors))
+
+    found, _ = Index(vectors[order], keys[order]).search(same, count)
+
+    sure = min(count, copies)
+    assert found[0, :sure].tolist() == list(range(sure))
+
+
+def test_one_query_and_many_have_the_same_types() -> None:
+    index = Index(unit(10, 8, 0), np.arange(10))
+    for rows in (0, 1, 2):
+        keys, similarities = index.search(unit(rows, 8, 1), 3)
+        assert keys.shape == similarities.shape == (rows, 3)
+        assert isinstance(keys, np.ndarray)
+        assert isinstance(similarities, np.ndarray)
+
+
+def test_an_empty_index_finds_nothing() -> None:
+    index = Index(np.zeros((0, 0), np.float32), np.zeros(0, np.int64))
+    keys, similarities = index.search(unit(3, 512, 0), 5)
+    assert len(index) == 0
+    assert keys.shape == similarities.shape == (3, 0)
+
+
+def test_what_is_asked_for_later_does_not_depend_on_the_callers_arrays() -> None:
+    vectors, keys = unit(4, 8, 0), np.arange(4)
+    index = Index(vectors, keys)
+    query = vectors[2:3].copy()
+    vectors[:], keys[:] = vectors[::-1].copy(), 99
+    assert index.search(query, 1)[0].tolist() == [[2]]
+
+
+def test_wrong_shapes_and_numbers_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(4, 8\).*\(3,\)"):
+        Index(unit(4, 8, 0), np.arange(3))
+    with pytest.raises(ValueError, match=r"\(8,\)"):
+        Index(unit(1, 8, 0)[0], np.arange(1))
+    with pytest.raises(ValueError, match="NaN"):
+        Index(np.full((1, 8), np.nan, np.float32), np.arange(1))
+    index = Index(unit(4, 8, 0), np.arange(4))
+    with pytest.raises(ValueError, match=r"\(m, 8\), got \(2, 7\)"):
+        index.search(unit(2, 7, 0), 1)
+    with pytest.raises(ValueError, match=r"\(8,\)"):
+        index.search(unit(1, 8, 0)[0], 1)
+    with pytest.raises(ValueError, match="NaN"):
+        index.search(np.full((1, 8), np.inf, np.float32), 1)
