@@ -129,6 +129,7 @@ WRONG_KEYS = [
     (r"\[416, 320\]", "416", "'detector.size_wh' is 416", "a list of 2 values"),
     ("^scale = 1.0", "scale = 0", "'detector.scale' is 0", "a number above 0"),
     ("^scale = 1.0", "scale = inf", "'detector.scale' is inf", "a number above 0"),
+    ("^scale = 1.0", f"scale = {'9' * 400}", "'detector.scale' is 99", "a number above 0"),
     ("^scale = 1.0", "scale = true", "'detector.scale' is True", "a number above 0"),
     ("^mean = .0.0", "mean = [nan", "'detector.mean' is [nan, 0.0, 0.0]", "3 values, each a number"),
     ("^std = .1.0", "std = [0", "'detector.std' is [0, 1.0, 1.0]", "each a number other than 0"),
@@ -234,6 +235,7 @@ WRONG_FILES: list[tuple[Callable[[Path], object], str, str]] = [
     (write("bundle.toml", b"[bundle"), "bundle.toml is not TOML", "correct the file"),
     (write("bundle.toml", b"\xff\xfe["), "bundle.toml is not TOML", "correct the file"),
     (write("bundle.toml", b"x = " + b"[" * 100_000), "bundle.toml is not TOML", "correct the file"),
+    (write("bundle.toml", b"x = " + b"9" * 100_000), "bundle.toml is not TOML", "correct the file"),
     (write("bundle.toml", b""), "'bundle' is missing", "add it"),
     (link_file, "image.onnx, which is a link", "put the file itself there"),
     (link_folder, "parts, which is a link", "put the file itself there"),
@@ -445,7 +447,7 @@ def test_a_choice_is_a_name_or_a_path(installed: Path, folder: Path, monkeypatch
     assert find_bundle("alpha", None, installed, None)[0] == installed / "alpha"
 
 
-@pytest.mark.parametrize("choice", ["delta", "notes", "/nowhere/at/all", "pocket"])
+@pytest.mark.parametrize("choice", ["delta", "notes", "/nowhere/at/all", "~nobody-at-all/a", "pocket"])
 def test_a_choice_that_is_not_there_lists_what_is(installed: Path, choice: str) -> None:
     with pytest.raises(BundleError, match=rf"no bundle '{choice}': .*--bundle.*alpha, beta"):
         find_bundle(choice, None, installed, None)

@@ -90,7 +90,9 @@ def test_a_text_with_the_ending_or_a_slash_is_a_path(jetson: Path, monkeypatch: 
     assert load_device("./jetson.toml").name == "jetson"
 
 
-@pytest.mark.parametrize("choice", ["laptop-cpuu", "gone.toml", "../laptop-cpu", "/", "", Path("laptop-cpu")])
+@pytest.mark.parametrize(
+    "choice", ["laptop-cpuu", "gone.toml", "../laptop-cpu", "~nobody-at-all/a", "/", "", Path("laptop-cpu")]
+)
 def test_an_unknown_config_lists_the_known_ones(choice: str | Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KINSIGHT_DEVICE", "nothing")
     name = re.escape(repr(str(choice) or "nothing"))

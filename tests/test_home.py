@@ -54,6 +54,11 @@ def test_a_new_home_is_private(tmp_path: Path) -> None:
     assert sorted(path.name for path in home.folder.iterdir()) == ["bundles", "cache", "index"]
 
 
+def test_a_home_of_a_user_who_does_not_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_home(Path("~nobody-at-all/home")).folder == tmp_path / "~nobody-at-all" / "home"
+
+
 def test_opening_again_keeps_everything(tmp_path: Path) -> None:
     home = open_home(tmp_path)
     home.store.write_text("kept")

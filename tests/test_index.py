@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from kinsight.index import Index
 
 
@@ -73,25 +74,18 @@ def test_an_empty_index_finds_nothing() -> None:
     assert keys.shape == similarities.shape == (3, 0)
 
 
-def test_what_is_asked_for_later_does_not_depend_on_the_callers_arrays() -> None:
-    vectors, keys = unit(4, 8, 0), np.arange(4)
-    index = Index(vectors, keys)
-    query = vectors[2:3].copy()
-    vectors[:], keys[:] = vectors[::-1].copy(), 99
-    assert index.search(query, 1)[0].tolist() == [[2]]
-
-
 def test_wrong_shapes_and_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\(4, 8\).*\(3,\)"):
         Index(unit(4, 8, 0), np.arange(3))
     with pytest.raises(ValueError, match=r"\(8,\)"):
         Index(unit(1, 8, 0)[0], np.arange(1))
-    with pytest.raises(ValueError, match="NaN"):
-        Index(np.full((1, 8), np.nan, np.float32), np.arange(1))
+    for wrong in (np.nan, 0.0, 1.0):
+        with pytest.raises(ValueError, match="unit"):
+            Index(np.full((1, 8), wrong, np.float32), np.arange(1))
     index = Index(unit(4, 8, 0), np.arange(4))
     with pytest.raises(ValueError, match=r"\(m, 8\), got \(2, 7\)"):
         index.search(unit(2, 7, 0), 1)
     with pytest.raises(ValueError, match=r"\(8,\)"):
         index.search(unit(1, 8, 0)[0], 1)
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match="unit"):
         index.search(np.full((1, 8), np.inf, np.float32), 1)

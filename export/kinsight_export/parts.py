@@ -26,7 +26,7 @@ from kinsight.bundle.files import BUNDLE_TOML, is_bundle
 from kinsight.bundle.read import bundle_of, open_bundle_toml
 from kinsight.bundle.verify import sha256_of
 from kinsight.errors import BundleError
-from kinsight.home import write_private
+from kinsight.home import expanded, write_private
 from kinsight.tomlread import StrictToml
 from kinsight_export.tomlwrite import toml_bytes
 
@@ -101,7 +101,7 @@ def write_bundle(spec: BundleSpec, out: Path, replace: bool = False) -> Bundle:
     A bundle that is there already is refused without `replace`, and kept until the new one is whole.
     BundleError where a source is missing, the parts are against the contract or the disk refuses.
     """
-    out = out.expanduser().resolve()
+    out = expanded(out).resolve()
     with _staging(out) as staging:
         _refuse_taken(out, replace)
         hashes = _copy(_sources(spec), staging)
@@ -146,7 +146,7 @@ def _sources(spec: BundleSpec) -> dict[str, Path]:
         "llm.gguf": llm and llm.file,
         "mmproj.gguf": llm and llm.mmproj,
     }
-    return {name: source.expanduser() for name, source in sources.items() if source}
+    return {name: expanded(source) for name, source in sources.items() if source}
 
 
 def _copy(sources: Mapping[str, Path], folder: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kinsight.bundle import Bundle, find_bundle, read_bundle, verify_bundle
+from kinsight.bundle import Bundle, find_bundle, pocket_folder, read_bundle, verify_bundle
 from kinsight.config import DeviceConfig, load_device
 from kinsight.errors import BundleError, ModelError
 from kinsight.home import Home, open_home
@@ -166,7 +166,10 @@ class Assistant:
 
     def memory(self) -> Memory:
         """What the store knows, ready for recall; read again only when the store has changed."""
+        from kinsight.teach import catch_up
+
         while self._memory is None or self._memory[0] != self.store.generation():
+            catch_up(self.store, self.embedder)
             stored = self.store.vectors(self.bundle.embedder.id)
             concepts = self.store.concepts()
             if self.store.generation() != stored.generation:
@@ -227,12 +230,3 @@ class Assistant:
 def open_photo(photo: Photo | str | Path) -> Photo:
     """A photo from its path; one that is decoded already is given back."""
     return photo if isinstance(photo, Photo) else load(photo)
-
-
-def pocket_folder() -> Path | None:
-    """The built-in bundle, where this installation has one."""
-    package = Path(__file__).parent
-    for folder in (package / "models" / "pocket", package.parents[1] / "models" / "pocket"):
-        if (folder / "bundle.toml").is_file():
-            return folder
-    return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from kinsight.bundle import Calibration
@@ -9,12 +11,16 @@ from kinsight.types import Floats
 
 KEEP = 0.87
 """Share of the right ones that the fit accepts: it gives up the rest to stay silent before strangers."""
-WRONG = 0.02
+WRONG = 0.03
 """Share of strangers that the fit may name; where they look too much alike, it accepts fewer right ones."""
+MAYBE_KEEP, MAYBE_WRONG = 0.97, 0.1
+"""The same for "maybe": from there on a match is worth a question, below it nothing is said."""
 MARGIN = 0.05
 """How much more probable than the next concept an accepted one must be."""
 
 _KNOTS = 17
+_BEYOND = 0.001
+_LEAST_SPREAD = 0.001
 _RIDGE = 0.02
 _STEPS = 50
 
@@ -36,7 +42,8 @@ def fit(
     sigmoid (Platt 1999, "Probabilistic outputs for support vector machines") for equal shares of both.
     A fit set holds few look-alikes, so the rate of wrong names alone would put the threshold too low for
     strangers of the same kind: the threshold is the highest that still accepts `keep` of the right ones,
-    or a higher one where more than `wrong` of the strangers lie above that.
+    or a higher one where more than `wrong` of the strangers lie above that. "Maybe" begins lower, by the same
+    rule with MAYBE_KEEP and MAYBE_WRONG. Where the same look no more alike than strangers, nobody is named.
     Raises ValueError on fewer than 10 of either.
     """
     if len(same) < 10 or len(strangers) < 10:
@@ -44,21 +51,27 @@ def fit(
             f"expected at least 10 similarities of each kind, got {len(same)} and {len(strangers)}"
         )
     threshold = max(float(np.quantile(same, 1 - keep)), float(np.quantile(strangers, 1 - wrong)))
+    maybe = max(float(np.quantile(same, 1 - MAYBE_KEEP)), float(np.quantile(strangers, 1 - MAYBE_WRONG)))
     slope, offset = _platt(same, strangers)
     low, high = float(min(same.min(), strangers.min())), float(max(same.max(), strangers.max()))
-    knots = np.unique(np.round(np.append(np.linspace(low, high, _KNOTS), threshold), 4))
-    heights = 1 / (1 + np.exp(-(slope * knots + offset)))
-    curve = tuple((float(x), round(float(p), 6)) for x, p in zip(knots, heights, strict=True))
-    accept = float(np.interp(threshold, knots, np.round(heights, 6)))
-    return Calibration(curve, round(accept, 6), round(min(0.5, accept / 2), 6), MARGIN, fitted_on)
+    evenly = np.linspace(low - _BEYOND, high + _BEYOND, _KNOTS)
+    knots = np.unique(np.round(np.clip(np.append(evenly, [threshold, maybe]), -1, 1), 4))
+    heights = np.round(1 / (1 + np.exp(-(slope * knots + offset))), 6)
+    curve = tuple(zip(knots.tolist(), heights.tolist(), strict=True))
+    silent = Calibration(curve, 1.0, 1.0, MARGIN, fitted_on)
+    if heights[0] == heights[-1]:
+        return silent
+    chances = probability(np.array([threshold, maybe], np.float32), silent)
+    accept, unsure = (np.floor(chances.astype(np.float64) * 1e6) / 1e6).tolist()
+    return replace(silent, accept_probability=accept, unsure_probability=min(unsure, accept))
 
 
 def _platt(same: Floats, strangers: Floats) -> tuple[float, float]:
-    """Slope and offset of the sigmoid: Newton's method on the balanced log loss with a small ridge."""
+    """Slope, 0 or more, and offset of the sigmoid: Newton's method on the balanced log loss with a ridge."""
     x = np.concatenate([same, strangers]).astype(np.float64)
     truth = np.concatenate([np.ones(len(same)), np.zeros(len(strangers))])
     weight = np.where(truth > 0, 0.5 / len(same), 0.5 / len(strangers))
-    centre, spread = float(np.average(x, weights=weight)), float(x.std()) or 1.0
+    centre, spread = float(np.average(x, weights=weight)), max(float(x.std()), _LEAST_SPREAD)
     features = np.stack([(x - centre) / spread, np.ones_like(x)], axis=1)
     ridge = np.diag([_RIDGE, 0.0])
     theta = np.zeros(2)
@@ -67,4 +80,6 @@ def _platt(same: Floats, strangers: Floats) -> tuple[float, float]:
         gradient = features.T @ (weight * (p - truth)) + ridge @ theta
         hessian = (features * (weight * p * (1 - p))[:, None]).T @ features + ridge + 1e-9 * np.eye(2)
         theta -= np.linalg.solve(hessian, gradient)
+    if theta[0] <= 0:
+        return 0.0, 0.0
     return float(theta[0] / spread), float(theta[1] - theta[0] * centre / spread)

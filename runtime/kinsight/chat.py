@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from kinsight.assistant import Assistant
 
 ANSWER_TOKENS = 160
-CAPTION_TOKENS = 80
+SHORT_ANSWER_TOKENS = 64
+"""For who, where and whether, and for captions."""
 LLM_PHOTO_LONGEST = 1024
 BLIND = "More I cannot tell: the language model of this bundle does not see pictures."
 
@@ -32,12 +33,22 @@ class Grounds:
     facts: Facts | None  # None without a photo
     facts_words: str  # what the model is told of them
     plain: str  # the answer in plain words
-    forbidden: tuple[str, ...]  # names that the answer must not use
+    free: tuple[str, ...]  # names that the answer may use
+    forbidden: tuple[str, ...]  # names that it must not use
 
     @property
     def listed(self) -> tuple[Concept, ...]:
         """Whose records the model is given."""
         return (*self.in_photo, *self.named)
+
+    @property
+    def banned(self) -> tuple[str, ...]:
+        """The forbidden names that are no part of a free one: a ban of "Ann" would forbid "Ann Lee" too."""
+        return tuple(
+            name
+            for name in self.forbidden
+            if not any(prompt.wrong_names(free, (), (name,)) for free in self.free)
+        )
 
 
 class Chat:
@@ -49,7 +60,7 @@ class Chat:
         self.note = ""  # on how the last answer was made, where that is worth a word
         self._assistant = assistant
         self._history: list[tuple[Parts, str]] = []
-        self._about: tuple[Concept, ...] = ()  # whom the talk is about, for "where is she?"
+        self._about: tuple[int, ...] = ()  # ids of whom the talk is about, for "where is she?"
 
     def ask(self, question: str) -> Answer:
         """The whole answer. Raises ModelError or MissingPackage where there is no language model."""
@@ -59,7 +70,8 @@ class Chat:
 
     def caption(self) -> Answer:
         """One sentence on the photo, with the names of those in it."""
-        for _ in self._answer(self._grounds(prompt.CAPTION, Asked("who", ())), CAPTION_TOKENS):
+        grounds = self._grounds(prompt.CAPTION, Asked("caption", ()), self._known())
+        for _ in self._answer(grounds):
             pass
         return self.last
 
@@ -69,27 +81,31 @@ class Chat:
         Where the facts decide the answer (who, where, whether), or the model does not see the photo, the
         answer is checked before its first word is given out.
         """
-        known = self._assistant.store.concepts()
+        known = self._known()
         asked = prompt.read(question, known)
         if not asked.concepts:
-            asked = Asked(asked.kind, self._meant(question) or prompt.about(question, known))
-        self._about = asked.concepts or self._about
-        yield from self._answer(self._grounds(question, asked), ANSWER_TOKENS)
+            asked = Asked(asked.kind, self._meant(question, known) or prompt.about(question, known))
+        self._about = tuple(concept.id for concept in asked.concepts) or self._about
+        yield from self._answer(self._grounds(question, asked, known))
 
-    def _meant(self, question: str) -> tuple[Concept, ...]:
+    def _known(self) -> Sequence[Concept]:
+        """What the store holds by now; the photo is held against it again, without detecting again."""
+        if self.scene is not None:
+            self.scene = self._assistant.look(self.scene.photo)
+        return self._assistant.store.concepts()
+
+    def _meant(self, question: str, known: Sequence[Concept]) -> tuple[Concept, ...]:
         """Whom a pronoun means: the one talked about last, else the only one in the photo."""
         if not prompt.means_someone(question):
             return ()
-        present = [] if self.scene is None else [match.concept for _, match in self.scene.accepted()]
-        return self._about or tuple(
-            self._assistant.store.concept(name) for name in present[:1] if len(present) == 1
-        )
+        talked_of = tuple(concept for concept in known if concept.id in self._about)
+        present = set() if self.scene is None else {match.concept_id for _, match in self.scene.accepted()}
+        alone = tuple(concept for concept in known if present == {concept.id})
+        return talked_of or alone
 
-    def _grounds(self, question: str, asked: Asked) -> Grounds:
-        known = self._assistant.store.concepts()
+    def _grounds(self, question: str, asked: Asked, known: Sequence[Concept]) -> Grounds:
         names = [name for concept in known for name in concept.names]
         if self.scene is None:
-            forbidden = tuple(prompt.forbidden_names(known, None, asked))
             return Grounds(
                 question,
                 asked,
@@ -98,12 +114,14 @@ class Chat:
                 None,
                 "",
                 prompt.told_words(question, asked.concepts),
-                forbidden,
+                tuple(prompt.free_names(known, None, asked)),
+                tuple(prompt.forbidden_names(known, None, asked)),
             )
         facts = prompt.facts_of(self.scene, known)
         in_photo = tuple({seen.concept.id: seen.concept for seen in facts.accepted}.values())
         plain = prompt.scene_words(question, facts, asked, names)
-        if self._blind and asked.kind == "other" and not any(concept.info for concept in asked.concepts):
+        told = any(prompt.fitting_sentence(question, concept) for concept in asked.concepts)
+        if self._blind and asked.kind == "other" and not told:
             plain = f"{plain} {BLIND}"
         return Grounds(
             question,
@@ -113,21 +131,23 @@ class Chat:
             facts,
             prompt.facts_words(facts, asked, names),
             plain,
+            tuple(prompt.free_names(known, facts, asked)),
             tuple(prompt.forbidden_names(known, facts, asked)),
         )
 
-    def _answer(self, grounds: Grounds, max_tokens: int) -> Iterator[str]:
+    def _answer(self, grounds: Grounds) -> Iterator[str]:
         self.note = ""
         if grounds.facts is None and not grounds.listed and grounds.asked.kind != "other":
             self._keep(grounds, (), grounds.plain, Usage())
             yield grounds.plain
             return
+        max_tokens = ANSWER_TOKENS if grounds.asked.kind == "other" else SHORT_ANSWER_TOKENS
         parts = prompt.asking(grounds.question, self._references(grounds), grounds.facts_words)
         stream = self._assistant.llm.generate(
-            self._fitting(grounds, parts, max_tokens), Generation(max_tokens, banned=grounds.forbidden)
+            self._fitting(grounds, parts, max_tokens), Generation(max_tokens, banned=grounds.banned)
         )
         pieces = []
-        checked = grounds.asked.kind != "other" or self._blind
+        checked = grounds.asked.kind != "other" or self._blind or grounds.banned != grounds.forbidden
         for piece in stream:
             pieces.append(piece)
             if not checked:
@@ -143,19 +163,27 @@ class Chat:
 
     def _fault(self, text: str, grounds: Grounds) -> str:
         """Why an answer must not be given, in words; "" where it may."""
+        if not text:
+            return "it is empty"
+        fault = ""
         if grounds.facts is not None:
             fault = prompt.fault(text, grounds.facts, grounds.asked, grounds.forbidden)
-        elif grounds.listed:
-            fault = "it denies" if prompt.denies(text) != prompt.denies(grounds.plain) else ""
-        else:
-            return ""
-        if fault or not self._blind:
-            return fault
+        elif wrong := prompt.wrong_names(text, grounds.free, grounds.forbidden):
+            fault = f"it names {', '.join(sorted(wrong))}"
+        elif grounds.listed and prompt.denies(text) != prompt.denies(grounds.plain):
+            fault = "it denies"
+        knows = grounds.facts is not None or grounds.listed
+        return fault or (self._ungrounded(text, grounds) if knows and self._blind else "")
+
+    def _ungrounded(self, text: str, grounds: Grounds) -> str:
+        """What a model that sees nothing made up or left out, in words; "" where it kept to what it was told."""
         told = prompt.told(grounds.listed, grounds.facts_words, grounds.question)
         if added := prompt.made_up(text, told):
             return f"it adds {', '.join(added[:3])}"
-        unused = prompt.unused(text, grounds.question, grounds.named) if grounds.facts is None else []
-        return f"it leaves out what was told about {', '.join(unused)}" if unused else ""
+        unused = prompt.unused(text, grounds.question, grounds.asked.concepts)
+        if unused and grounds.asked.kind == "other":
+            return f"it leaves out what was told about {', '.join(unused)}"
+        return ""
 
     @property
     def _blind(self) -> bool:

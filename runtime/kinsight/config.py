@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from kinsight.errors import ConfigError
+from kinsight.home import expanded
 from kinsight.tomlread import FLAG, Key, StrictToml, Table, literal, optional, several, text, whole
 
 KvType = Literal["f16", "q8_0"]
@@ -61,7 +62,7 @@ def load_device(choice: str | Path | None = None) -> DeviceConfig:
 def _find(chosen: str | Path) -> Path:
     known = {file.stem: file for file in _folder().glob("*.toml")}
     is_path = isinstance(chosen, Path) or chosen.endswith(".toml") or "/" in chosen
-    path = Path(chosen).expanduser() if is_path else known.get(str(chosen))
+    path = expanded(chosen) if is_path else known.get(str(chosen))
     if path is None or not path.is_file():
         names = ", ".join(sorted(known))
         raise ConfigError(

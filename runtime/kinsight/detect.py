@@ -56,9 +56,7 @@ class Detector:
     def feeds(self, chw: Floats) -> dict[str, NDArray[Any]]:
         """What the session is fed for one prepared picture, float32 (3, h, w)."""
         feeds: dict[str, NDArray[Any]] = {self._image_input: chw[None]}
-        if (
-            self._size_input
-        ):  # exports of the DETR family scale the boxes themselves: to the input's own pixels
+        if self._size_input:  # a deployed DETR scales its boxes itself: here to the pixels of its input
             feeds[self._size_input] = np.array([self.part.preprocess.size_wh], np.int64)
         return feeds
 
@@ -71,16 +69,20 @@ def _yolox(outputs: Outputs, part: DetectorPart) -> Raw:
     head = _single(outputs, part)
     width, height = part.preprocess.size_wh
     cells, strides = _grid(width, height)
-    if head.shape[0] != len(cells):
-        raise _wrong_head(part, f"{head.shape[0]} rows instead of {len(cells)}")
+    expected = len(cells), 5 + len(part.labels)
+    if head.shape != expected:
+        raise _wrong_head(part, f"an output of shape {head.shape} instead of {expected}")
     centre = (head[:, :2] + cells) * strides
-    size = np.exp(head[:, 2:4]) * strides
+    with np.errstate(over="ignore"):  # what overflows is no box
+        size = np.exp(head[:, 2:4]) * strides
     return _best_class(_corners(centre, size), head[:, 4:5] * head[:, 5:])
 
 
 def _yolov8(outputs: Outputs, part: DetectorPart) -> Raw:
     """Anchor-free YOLO (v8, 11): (1, 4 + classes, n), centre and size in pixels."""
     head = _single(outputs, part).T
+    if head.shape[1] != 4 + len(part.labels):
+        raise _wrong_head(part, f"{head.shape[1]} numbers a box instead of {4 + len(part.labels)}")
     return _best_class(_corners(head[:, :2], head[:, 2:4]), head[:, 4:])
 
 
@@ -88,8 +90,9 @@ def _end2end(outputs: Outputs, part: DetectorPart) -> Raw:
     """YOLO without NMS (v10, 26): (1, n, 6), corners in pixels, score, class."""
     head = _single(outputs, part)
     if head.shape[1] != 6:
-        raise _wrong_head(part, f"{head.shape[1]} columns instead of 6")
-    return Raw(head[:, :4], head[:, 4], head[:, 5].astype(np.int64))
+        raise _wrong_head(part, f"{head.shape[1]} numbers a box instead of 6")
+    classes = np.nan_to_num(head[:, 5], nan=-1, posinf=-1, neginf=-1)
+    return Raw(head[:, :4], head[:, 4], classes.astype(np.int64))
 
 
 def _detr(outputs: Outputs, part: DetectorPart) -> Raw:
@@ -100,7 +103,8 @@ def _detr(outputs: Outputs, part: DetectorPart) -> Raw:
     if {"logits", "pred_boxes"} <= outputs.keys():
         size = np.array(part.preprocess.size_wh * 2, np.float32)
         boxes = outputs["pred_boxes"][0].astype(np.float32) * size
-        scores = 1 / (1 + np.exp(-outputs["logits"][0].astype(np.float32)))
+        with np.errstate(over="ignore"):  # a score of 0
+            scores = 1 / (1 + np.exp(-outputs["logits"][0].astype(np.float32)))
         return _best_class(_corners(boxes[:, :2], boxes[:, 2:]), scores)
     raise _wrong_head(part, f"outputs {', '.join(outputs)}")
 
@@ -144,10 +148,10 @@ def _best_class(xyxy: Floats, scores: Floats) -> Raw:
 
 def _above(raw: Raw, threshold: float) -> Raw:
     """The rows at or above the threshold, best first, never more than NMS can chew."""
-    sound = np.isfinite(raw.xyxy).all(axis=1) & (raw.scores >= threshold)
-    order = np.argsort(-np.where(sound, raw.scores, -1.0), kind="stable")[
-        : min(int(sound.sum()), _BEFORE_NMS)
-    ]
+    sound = np.flatnonzero(
+        np.isfinite(raw.xyxy).all(axis=1) & np.isfinite(raw.scores) & (raw.scores >= threshold)
+    )
+    order = sound[np.argsort(-raw.scores[sound], kind="stable")][:_BEFORE_NMS]
     return Raw(raw.xyxy[order].astype(np.float32), raw.scores[order].astype(np.float32), raw.classes[order])
 
 
@@ -174,5 +178,5 @@ def _image_input(inputs: Mapping[str, Shape], file: str) -> str:
 def _wrong_head(part: DetectorPart, what: str) -> ModelError:
     return ModelError(
         f"{part.file.name} gives {what}, which is not a {part.head} head",
-        f"name the right head in bundle.toml ({', '.join(HEADS)})",
+        f"name the right head ({', '.join(HEADS)}) and the right labels in bundle.toml",
     )

@@ -2,7 +2,7 @@
 
 KinsightError                 exit code 1
 ├── PhotoError                a picture cannot be read or written
-├── RegionError               a box or region number does not fit the photo, or several candidates and no choice
+├── RegionError               a box or number does not fit the photo, or several candidates and no choice
 ├── ConceptError              a name, alias or field that cannot be kept
 │   ├── UnknownConcept        nobody of that name is in the store
 │   └── DuplicateName         somebody of that name is in the store already

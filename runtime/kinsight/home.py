@@ -10,6 +10,14 @@ from pathlib import Path
 from kinsight.errors import HomeError
 
 
+def expanded(path: str | Path) -> Path:
+    """With the user's folder for a leading "~"; as it is where there is no such user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 @dataclass(frozen=True)
 class Home:
     """Where everything that the user teaches is kept."""
@@ -48,7 +56,7 @@ def open_home(path: Path | None = None) -> Home:
     A home that other users could look into is closed to them. HomeError where it is no folder, belongs to
     another user or cannot be written.
     """
-    folder = (path or _default_folder()).expanduser().absolute()
+    folder = expanded(path or _default_folder()).absolute()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _make_private(folder)

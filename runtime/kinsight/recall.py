@@ -15,7 +15,7 @@ from kinsight.types import Decision, Floats, Match, Regions
 
 CANDIDATES = 3
 """Matches that are kept per region, best first."""
-_NEIGHBOURS = 64
+_FIRST_VIEWS = 64
 _SURE_LABEL = 0.5
 
 Ids = NDArray[np.int64]
@@ -44,10 +44,10 @@ class Rules:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """m regions against c concepts; concepts that are in nobody's neighbourhood are left out."""
+    """m regions against c concepts; concepts that are too far from every region to matter are left out."""
 
     concepts: Ids  # int64 (c,), concept ids
-    similarities: Floats  # float32 (m, c), cosine with the best view, -1 where it is no neighbour
+    similarities: Floats  # float32 (m, c), cosine with the best view, -1 where it is too far to matter
     view_ids: Ids  # int64 (m, c)
     probabilities: Floats  # float32 (m, c), 0..1
 
@@ -70,29 +70,49 @@ def recall(
 
 
 def gather(vectors: Floats, memory: Memory, calibration: Calibration) -> Evidence:
-    """Best view of every concept in the neighbourhood of m vectors, float32 (m, dim), and what it proves.
+    """The best view of every concept for each of m vectors, float32 (m, dim), and what it proves.
 
-    A region that is at least as near to a negative of a concept as to its best view proves nothing.
+    A region that is at least as near to a negative of a concept as to its best view proves nothing. The
+    search goes so deep that every region has more than CANDIDATES proven concepts, however many views the
+    first of them has: no concept that is left out can come next.
     """
-    rows, similarities = memory.views.search(vectors, _NEIGHBOURS)
-    concepts = np.unique(memory.view_concepts[rows]) if rows.size else np.zeros(0, np.int64)
+    wanted = min(CANDIDATES + 1, len(np.unique(memory.view_concepts)))
+    depth = min(_FIRST_VIEWS, len(memory.views))
+    while True:
+        concepts, best, view_ids = _best_views(vectors, depth, memory)
+        proven = best > _negative(vectors, concepts, memory)
+        if depth == len(memory.views) or (proven.sum(axis=1) >= wanted).all():
+            return Evidence(concepts, best, view_ids, np.where(proven, probability(best, calibration), 0))
+        depth = min(4 * depth, len(memory.views))
+
+
+def _best_views(vectors: Floats, depth: int, memory: Memory) -> tuple[Ids, Floats, Ids]:
+    """Concepts (c,) among the `depth` nearest views of m vectors, their similarities and view ids (m, c)."""
+    rows, similarities = memory.views.search(vectors, depth)
+    owners = memory.view_concepts[rows]
+    concepts = np.unique(owners)
     best = np.full((len(vectors), len(concepts)), -1.0, np.float32)
     view_ids = np.zeros(best.shape, np.int64)
-    for column, concept in enumerate(concepts):
-        own = np.where(memory.view_concepts[rows] == concept, similarities, -2.0)
-        nearest = own.argmax(axis=1)
-        found = own[np.arange(len(rows)), nearest]
-        best[:, column] = np.maximum(found, -1.0)
-        view_ids[:, column] = memory.view_ids[rows[np.arange(len(rows)), nearest]]
-    chances = np.where(best > _negative(vectors, concepts, memory), probability(best, calibration), 0.0)
-    return Evidence(concepts, best, view_ids, chances.astype(np.float32))
+    for region, row in enumerate(rows):
+        found, first = np.unique(owners[region], return_index=True)  # the first is the nearest
+        columns = np.searchsorted(concepts, found)
+        best[region, columns] = similarities[region, first]
+        view_ids[region, columns] = memory.view_ids[row[first]]
+    return concepts, best, view_ids
 
 
-def explain(match: Match, calibration: Calibration) -> str:
-    """One sentence on why a match was decided as it was."""
+def needed_probability(category: str, label: str, score: float, rules: Rules) -> float:
+    """To be accepted: more where the detector surely sees another kind than the user gave."""
+    needed = rules.calibration.accept_probability
+    contradicted = _contradicted(category, label, score, rules.vocabulary)
+    return needed + (1 - needed) / 2 if contradicted else needed
+
+
+def explain(match: Match, calibration: Calibration, needed: float) -> str:
+    """Why a match was decided as it was, in one line; `needed` is from `needed_probability`."""
     return (
         f"similarity {match.similarity:.2f} to view {match.view_id} of {match.concept} "
-        f"= probability {match.probability:.2f} (needed {calibration.accept_probability:.2f}, "
+        f"= probability {match.probability:.2f} (needed {needed:.2f}, "
         f"maybe from {calibration.unsure_probability:.2f}), "
         f"{match.margin:+.2f} over the next concept (needed {calibration.margin:+.2f}): {match.decision}"
     )
@@ -135,9 +155,7 @@ def _decide(
     if not row:
         return row
     best, calibration = row[0], rules.calibration
-    needed = calibration.accept_probability
-    if _contradicted(memory.categories.get(best.concept_id, ""), label, score, rules.vocabulary):
-        needed += (1 - needed) / 2
+    needed = needed_probability(memory.categories.get(best.concept_id, ""), label, score, rules)
     decision: Decision = "unknown"
     if best.probability >= needed and best.margin >= calibration.margin:
         decision = "accepted"

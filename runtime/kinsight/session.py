@@ -45,6 +45,8 @@ class Session:
             self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
         except _FAILURES as error:
             raise ModelError(f"{file.name} cannot be loaded ({_first_line(error)})", _MEND) from error
+        if idle := [name for name in providers if name not in self._session.get_providers()]:
+            self.reason += f"; could not be started: {', '.join(idle)}"
         self.inputs = {node.name: _shape(node.shape) for node in self._session.get_inputs()}
         self.outputs = {node.name: _shape(node.shape) for node in self._session.get_outputs()}
 

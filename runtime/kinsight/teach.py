@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from kinsight.embed import REGION_PADDING, Embedder
+from kinsight.embed import Embedder
 from kinsight.errors import RegionError
-from kinsight.image import crop, encode_jpeg, thumbnail
+from kinsight.image import crop, decode, encode_jpeg, thumbnail
 from kinsight.prompt import place, share
-from kinsight.store import NewView
+from kinsight.prompt.facts import NOTABLE_SCORE
+from kinsight.store import NewView, Store
 from kinsight.types import Box, Photo, Regions, Scene
 
 _LEAST_SHARE = 0.01
@@ -16,6 +17,7 @@ _RIVAL = 0.6
 _VIEW_LONGEST = 512
 _VIEW_QUALITY = 92
 _LEAST_SIDE_PX = 4
+_BATCH = 16
 
 
 def candidates(photo: Photo, regions: Regions) -> list[int]:
@@ -29,6 +31,16 @@ def candidates(photo: Photo, regions: Regions) -> list[int]:
     }
     ranked = sorted(worth, key=lambda row: -worth[row])
     return [row for row in ranked if worth[row] >= _RIVAL * worth[ranked[0]]]
+
+
+def meant(scene: Scene, category: str) -> list[int]:
+    """The candidates, best first; only those of the category's kind where the detector surely sees any."""
+    regions, kind = scene.regions, category.strip().casefold()
+    of_kind = [row for row, label in enumerate(regions.labels) if label.casefold() == kind]
+    sure = [row for row in of_kind if regions.scores[row] >= NOTABLE_SCORE]
+    among_them = [sure[row] for row in candidates(scene.photo, regions.take(sure))]
+    rows = candidates(scene.photo, regions)
+    return among_them or [row for row in rows if row in of_kind] or rows
 
 
 def choose(scene: Scene, category: str, box: Box | None, region: int | None) -> Box:
@@ -49,9 +61,7 @@ def choose(scene: Scene, category: str, box: Box | None, region: int | None) -> 
                 else "pass --box x0,y0,x1,y1",
             )
         return regions.box(region - 1)
-    rows = candidates(photo, regions)
-    of_kind = [row for row in rows if regions.labels[row].casefold() == category.strip().casefold()]
-    rows = of_kind or rows
+    rows = meant(scene, category)
     if not rows:
         return 0.0, 0.0, float(photo.width), float(photo.height)
     if len(rows) > 1:
@@ -70,10 +80,20 @@ def describe(scene: Scene, row: int) -> str:
 
 
 def new_view(photo: Photo, box: Box, embedder: Embedder) -> NewView:
-    """The padded crop of a box with its vector, ready for the store."""
-    pixels = crop(photo.pixels, box, REGION_PADDING)
+    """The crop of a box with its vector, ready for the store."""
+    pixels = crop(photo.pixels, box)
     picture = encode_jpeg(thumbnail(pixels, _VIEW_LONGEST), _VIEW_QUALITY)
-    return NewView(picture, box, photo.sha256, embedder.part.id, embedder.images([pixels])[0])
+    return NewView(picture, box, photo.sha256, embedder.part.id, embedder.views([pixels])[0])
+
+
+def catch_up(store: Store, embedder: Embedder) -> int:
+    """Embeds the stored pictures that this embedder has not seen yet, so no name is lost; how many it were."""
+    owners = store.views_without_vector(embedder.part.id)
+    for start in range(0, len(owners), _BATCH):
+        batch = owners[start : start + _BATCH]
+        pictures = [decode(store.picture(*owner)).pixels for owner in batch]
+        store.put_vectors(embedder.part.id, batch, embedder.views(pictures))
+    return len(owners)
 
 
 def _prominence(photo: Photo, regions: Regions, row: int) -> float:
@@ -88,7 +108,7 @@ def _prominence(photo: Photo, regions: Regions, row: int) -> float:
 def _inside(box: Box, photo: Photo) -> Box:
     x0, y0 = max(0.0, box[0]), max(0.0, box[1])
     x1, y1 = min(float(photo.width), box[2]), min(float(photo.height), box[3])
-    if not (x1 - x0 >= _LEAST_SIDE_PX and y1 - y0 >= _LEAST_SIDE_PX):
+    if not (np.isfinite(box).all() and x1 - x0 >= _LEAST_SIDE_PX and y1 - y0 >= _LEAST_SIDE_PX):
         raise RegionError(
             f"the box {box[0]:g},{box[1]:g},{box[2]:g},{box[3]:g} is not in this photo of "
             f"{photo.width} x {photo.height}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ def number(words: str, fits: Callable[[float], bool]) -> Kind:
     """A finite float, which may be written as an integer, for which `fits` holds."""
     return Kind(
         words,
-        lambda value: type(value) in (int, float) and math.isfinite(value) and fits(value),
+        lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max and fits(value),
         float,
     )
 
@@ -117,7 +116,10 @@ class StrictToml:
         """Parse what is, or is to be, the content of a file; `error` where it is not TOML."""
         try:
             return StrictToml(path, _tomllib.loads(data.decode("utf-8")), error)
-        except (_tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as cause:
+        except (
+            ValueError,
+            RecursionError,
+        ) as cause:  # a TOMLDecodeError is a ValueError, as is a bad encoding
             raise error(f"{path} is not TOML ({cause})", "correct the file or get it again") from None
 
     def read(self, contract: Table) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The contract between the halves: a folder with bundle.toml, ONNX and GGUF files, read strictly."""
 
-from kinsight.bundle.find import find_bundle
+from kinsight.bundle.find import find_bundle, pocket_folder
 from kinsight.bundle.parts import (
     Anchor,
     Bundle,
@@ -37,6 +37,7 @@ __all__ = [
     "World",
     "check_hashes",
     "find_bundle",
+    "pocket_folder",
     "read_bundle",
     "verify_bundle",
 ]

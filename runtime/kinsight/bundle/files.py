@@ -80,6 +80,8 @@ def check_onnx(path: Path) -> None:
             external = _has_external_data(data)
     except (ValueError, IndexError):  # ValueError: also what mmap says of an empty file
         raise BundleError(f"{path} is not a whole ONNX model", AGAIN) from None
+    except OSError as cause:
+        raise BundleError(f"{path} cannot be read ({cause.strerror})", AGAIN) from None
     if external:
         raise BundleError(
             f"{path} keeps its weights in another file (ONNX external data)",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from kinsight.bundle.files import BUNDLE_TOML, is_bundle
 from kinsight.errors import BundleError
+from kinsight.home import expanded
 
 
 def find_bundle(
@@ -28,8 +29,15 @@ def find_bundle(
     raise BundleError(f"{found} and none was asked for", _how_to_get(installed))
 
 
+def pocket_folder() -> Path | None:
+    """The built-in bundle, where this installation has one."""
+    package = Path(__file__).parents[1]
+    places = (package / "models" / "pocket", package.parents[1] / "models" / "pocket")
+    return next((folder for folder in places if is_bundle(folder)), None)
+
+
 def _named(choice: str, bundles_folder: Path, pocket: Path | None) -> Path:
-    path = Path(choice).expanduser()
+    path = expanded(choice)
     candidates = [path]
     if choice == path.name:
         candidates = [bundles_folder / choice, *([pocket] if pocket and choice == "pocket" else []), path]

@@ -18,6 +18,7 @@ from kinsight.bundle.parts import (
     TextTower,
 )
 from kinsight.errors import BundleError
+from kinsight.home import expanded
 from kinsight.tomlread import StrictToml
 
 _Values = dict[str, Any]
@@ -38,7 +39,7 @@ def bundle_of(folder: Path, toml: StrictToml) -> Bundle:
 
 def open_bundle_toml(folder: str | Path) -> tuple[Path, StrictToml]:
     """(the folder, its parsed bundle.toml of a format that is known here)."""
-    folder = Path(folder).expanduser().resolve()
+    folder = expanded(folder).resolve()
     if not is_bundle(folder):
         raise BundleError(
             f"{folder} is not a bundle, it has no {BUNDLE_TOML} that can be read",

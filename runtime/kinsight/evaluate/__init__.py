@@ -1,15 +1,19 @@
 """Measures recall on photos with a folder per identity: who is found first, who is named, who wrongly."""
 
+from kinsight.evaluate.questions import Interview, Interviewer
 from kinsight.evaluate.retrieval import Retrieval, Scores, fit_on, measure
-from kinsight.evaluate.shots import Progress, Reader, Shot, photos_in, read_boxes
+from kinsight.evaluate.shots import Progress, Reader, Shot, folders_in, photos_in, read_boxes
 
 __all__ = [
+    "Interview",
+    "Interviewer",
     "Progress",
     "Reader",
     "Retrieval",
     "Scores",
     "Shot",
     "fit_on",
+    "folders_in",
     "measure",
     "photos_in",
     "read_boxes",

@@ -17,7 +17,7 @@ from kinsight.recall import Memory, Rules, recall
 from kinsight.types import Floats, Match
 
 STORE_SIZE = 15
-"""References in the simulated stores of a fit: the more there are, the nearer a stranger is to one of them."""
+"""References in the simulated stores of a fit: the more there are, the nearer strangers come."""
 SPLITS = 20
 """Random halves of the identities; each half is judged by the fit on the other."""
 _STORES = 10
@@ -43,7 +43,7 @@ class Retrieval:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Similarities behind a report, for the curve: the right ones' and whether they came first, the strangers'."""
+    """The similarities behind a report: of the right ones and whether they came first, of the strangers."""
 
     known: Floats  # float32 (q,)
     known_first: list[bool]  # q
@@ -66,16 +66,17 @@ class _Trial:
 
 
 def fit_on(shots: Sequence[Shot], fitted_on: str, seed: int = 0) -> Calibration:
-    """A calibration from the photos of several identities, each photo being the one reference in turn.
+    """A calibration from photos of several identities, each photo being the one reference in turn.
 
     The reference of a photo is its hand-drawn box, else the region that looks most like the identity's other
     photos: what a person would have pointed at. Strangers: each photo against stores of STORE_SIZE references
-    of other identities. Raises ConfigError's ValueError where there are too few photos (see `calibration.fit`).
+    of other identities. Raises ValueError where there are too few photos (see `calibration.fit`).
     """
     rng = np.random.default_rng(seed)
     references = np.stack([_reference(shot, shots) for shot in shots])
     identities = np.array([shot.identity for shot in shots])
-    same, strangers = [], []
+    same: list[float] = []
+    strangers: list[float] = []
     for row, shot in enumerate(shots):
         nearest = (shot.vectors @ references.T).max(axis=0)
         own = identities == shot.identity
@@ -114,27 +115,27 @@ def measure(
     trial = _Trial(shots, queries, full, nobody, vocabulary)
     outcomes = np.array([_judge_halves(_halves(names, rng), trial) for _ in range(splits)])
     right, misnamed, wrong = outcomes.mean(axis=0)
-    return (
-        Retrieval(
-            identities=len(names),
-            queries=len(queries),
-            strangers=len(nobody),
-            recall_at_1=recall_at([list(scores) for scores in found], [{s.identity} for s in queries], 1),
-            recall_at_2=recall_at([list(scores) for scores in found], [{s.identity} for s in queries], 2),
-            auroc=auroc(known, nearest),
-            accepted_right=float(right),
-            wrongly_named=float(wrong),
-            misnamed=float(misnamed),
-            splits=splits,
-            accepted_right_range=(float(outcomes[:, 0].min()), float(outcomes[:, 0].max())),
-            wrongly_named_range=(float(outcomes[:, 2].min()), float(outcomes[:, 2].max())),
-        ),
-        Scores(known, firsts, nearest),
+    truth = [{shot.identity} for shot in queries]
+    ranked = [list(scores) for scores in found]
+    report = Retrieval(
+        identities=len(names),
+        queries=len(queries),
+        strangers=len(nobody),
+        recall_at_1=recall_at(ranked, truth, 1),
+        recall_at_2=recall_at(ranked, truth, 2),
+        auroc=auroc(known, nearest),
+        accepted_right=float(right),
+        wrongly_named=float(wrong),
+        misnamed=float(misnamed),
+        splits=splits,
+        accepted_right_range=(float(outcomes[:, 0].min()), float(outcomes[:, 0].max())),
+        wrongly_named_range=(float(outcomes[:, 2].min()), float(outcomes[:, 2].max())),
     )
+    return report, Scores(known, firsts, nearest)
 
 
 def _judge_halves(halves: tuple[frozenset[str], frozenset[str]], trial: _Trial) -> tuple[float, float, float]:
-    """(accepted right, misnamed, strangers wrongly named), 0..1, each half decided by the fit on the other."""
+    """(accepted right, misnamed, strangers named), 0..1, each half decided by the fit on the other."""
     right = misnamed = 0
     wrong = counted = 0.0
     for fitted, judged in (halves, halves[::-1]):
@@ -162,14 +163,14 @@ def _halves(names: Sequence[str], rng: np.random.Generator) -> tuple[frozenset[s
 def _taught(name: str, shots: Sequence[Shot]) -> Shot:
     """The photo that an identity is taught from: the one with a hand-drawn box, else its first."""
     own = [shot for shot in shots if shot.identity == name]
-    return next((shot for shot in own if shot.reference is not None), own[0])
+    return next((shot for shot in own if shot.boxed is not None), own[0])
 
 
 def _reference(shot: Shot, shots: Sequence[Shot]) -> Floats:
     """float32 (dim,): the hand-drawn box, else the region most like the identity's other photos."""
-    if shot.reference is not None:
-        return shot.reference
-    regions = shot.vectors[:-1] if len(shot.regions) else shot.vectors
+    if shot.boxed is not None:
+        return shot.boxed
+    regions = shot.views[:-1] if len(shot.regions) else shot.views
     others = [other for other in shots if other.identity == shot.identity and other is not shot]
     alike = np.sum([(regions @ other.vectors.T).max(axis=1) for other in others], axis=0)
     best: Floats = regions[int(np.argmax(alike))]

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from kinsight.detect import Detector
-from kinsight.embed import REGION_PADDING, Embedder, embed_scene
+from kinsight.embed import Embedder, embed_scene
 from kinsight.errors import ConfigError
 from kinsight.image import crop, load
 from kinsight.types import Box, Floats, Regions
@@ -33,7 +33,8 @@ class Shot:
     path: Path
     regions: Regions
     vectors: Floats  # float32 (n + 1, dim), unit length: the regions, then the whole photo
-    reference: Floats | None  # float32 (dim,), unit length: of the hand-drawn box, where this photo has one
+    views: Floats  # float32 (n + 1, dim), unit length: the same, as they would be taught
+    boxed: Floats | None  # float32 (dim,), unit length: its hand-drawn box as taught, where it has one
 
 
 class Reader:
@@ -49,7 +50,7 @@ class Reader:
         Raises ConfigError where there are fewer than two such identities.
         """
         boxes = read_boxes(folder)
-        people = {sub.name: photos_in(sub) for sub in _folders(folder)}
+        people = {sub.name: photos_in(sub) for sub in folders_in(folder)}
         people = {name: photos for name, photos in people.items() if len(photos) > 1}
         if len(people) < 2:
             raise ConfigError(
@@ -70,12 +71,17 @@ class Reader:
     def _shot(self, path: Path, identity: str, box: Box | None) -> Shot:
         photo = load(path)
         regions = self._detector.detect(photo.pixels)
-        reference = None
+        vectors = embed_scene(photo, regions, self._embedder)
+        if not identity:
+            return Shot(identity, path, regions, vectors, vectors, None)
+        boxes = [regions.box(row) for row in range(len(regions))]
+        boxes.append((0.0, 0.0, float(photo.width), float(photo.height)))
         if box is not None:
             x0, y0, x1, y1 = box
-            in_pixels = (x0 * photo.width, y0 * photo.height, x1 * photo.width, y1 * photo.height)
-            reference = self._embedder.images([crop(photo.pixels, in_pixels, REGION_PADDING)])[0]
-        return Shot(identity, path, regions, embed_scene(photo, regions, self._embedder), reference)
+            boxes.append((x0 * photo.width, y0 * photo.height, x1 * photo.width, y1 * photo.height))
+        views = self._embedder.views([crop(photo.pixels, box) for box in boxes])
+        boxed = views[-1] if box is not None else None
+        return Shot(identity, path, regions, vectors, views[: len(regions) + 1], boxed)
 
     def _counted(self, what: str, items: Sequence[Item]) -> Iterator[Item]:
         for done, item in enumerate(items):
@@ -120,7 +126,8 @@ def _box(values: Sequence[float]) -> Box:
     return x0, y0, x1, y1
 
 
-def _folders(folder: Path) -> list[Path]:
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, one per identity. Raises ConfigError where there is no such folder."""
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}", "give a folder that holds one folder per identity")
     return sorted(sub for sub in folder.iterdir() if sub.is_dir())

@@ -14,7 +14,6 @@ from kinsight.errors import PhotoError
 
 Format = Literal["JPEG", "PNG", "WebP", "BMP", "HEIC"]
 
-READABLE = "JPEG, PNG, WebP or BMP"
 COPY_AGAIN = "copy it again from where it came from, or open it in a picture editor and save it anew"
 
 _FOREIGN = (
@@ -41,7 +40,7 @@ class Header:
     format: Format
     width: int  # pixels, as stored; 0 for HEIC, whose own library reads it
     height: int  # pixels, as stored
-    orientation: int = 1  # EXIF 2.32, tag 0x0112: 1 (upright) .. 8
+    orientation: int = 1  # EXIF 2.32, tag 0x0112: 1 (upright) .. 8; any other value says nothing
     alpha: bool = False  # it may have transparent pixels
 
 
@@ -63,7 +62,7 @@ def read_header(data: bytes, name: str) -> Header:
         raise _refusal(data, name)
     if header.format != "HEIC" and min(header.width, header.height) < 1:
         raise PhotoError(f"{name} is damaged (its size is {header.width} x {header.height})", COPY_AGAIN)
-    return header if 1 <= header.orientation <= 8 else replace(header, orientation=1)
+    return header
 
 
 def _parse(data: bytes) -> Header | None:
@@ -191,18 +190,15 @@ def _is_avif(data: bytes) -> bool:
 
 def _refusal(data: bytes, name: str) -> PhotoError:
     foreign = next((title for magic, title in _FOREIGN if data.startswith(magic)), None)
-    if foreign is None and _is_avif(data):
-        foreign = "AVIF"
-    if foreign is None and _brands(data):
-        foreign = "video"
+    foreign = "AVIF" if _is_avif(data) else foreign
     if foreign:
-        quoted = shlex.quote(name)
-        return PhotoError(
-            f"{name} is a {foreign} file, which kinsight does not read",
-            f"save it as JPEG or PNG, for example `magick {quoted} {shlex.quote(name + '.png')}`",
-        )
+        source, target = shlex.quote(name), shlex.quote(name + ".png")
+        problem = f"{name} is in {foreign} format, which kinsight does not read"
+        return PhotoError(problem, f"save it as JPEG or PNG, for example `magick {source} {target}`")
+    if _brands(data):
+        return PhotoError(f"{name} is a video", "save one frame of it as JPEG or PNG")
     what = "is a text file" if _is_text(data[:4096]) else "is not a picture that kinsight knows"
-    return PhotoError(f"{name} {what}", f"give a {READABLE} file")
+    return PhotoError(f"{name} {what}", "give a JPEG, PNG, WebP or BMP file")
 
 
 def _is_text(start: bytes) -> bool:

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kinsight.errors import KinsightError, ModelError
+from kinsight.errors import ModelError
 from kinsight.llm.answer import AnswerText, Banned, is_loop, ranked
-from kinsight.llm.model import Model, utf8
+from kinsight.llm.model import Model
 from kinsight.llm.spans import Prompt, TextSpan
 from kinsight.llm.stream import Stream, Tally
 from kinsight.llm.template import SAMPLE, ChatTemplate
 from kinsight.llm.turns import Control, Generation, Part, Picture, Text, Turn
 from kinsight.llm.vision import VisionEncoder
+from kinsight.llm.vocabulary import utf8
 
 if TYPE_CHECKING:
     from kinsight.bundle import LlmPart
@@ -45,15 +46,11 @@ class Llm:
         self._lock = threading.Lock()
         self._reader: int | None = None  # the thread whose stream is open
         self._model = Model(part, device)
-        try:
-            model = self._model
-            self._template = ChatTemplate(model.chat_template, model.bos, model.eos, model.adds_bos)
-            model.reserve(piece for piece in self._template.parts(SAMPLE) if isinstance(piece, Control))
-            sees = part.mmproj is not None and part.sees != "nothing"
-            self._vision = VisionEncoder(part, model, device) if sees else None
-        except KinsightError:
-            self._model.close()
-            raise
+        self._words = words = self._model.vocabulary
+        self._template = ChatTemplate(words.chat_template, words.bos, words.eos, words.adds_bos)
+        words.reserve(piece for piece in self._template.parts(SAMPLE) if isinstance(piece, Control))
+        sees = part.mmproj is not None and part.sees != "nothing"
+        self._vision = VisionEncoder(part, self._model, device) if sees else None
 
     def __enter__(self) -> Llm:
         return self
@@ -77,7 +74,7 @@ class Llm:
         self._model.close()
 
     def count(self, turns: Sequence[Turn]) -> int:
-        """Tokens that these turns take as a prompt, pictures included. Raises as `generate` does for a picture."""
+        """Tokens that these turns take as a prompt, pictures included. Raises as `generate` does."""
         prompt = self._prompt(turns, count_only=True)
         prompt.close()
         return len(prompt)
@@ -85,8 +82,8 @@ class Llm:
     def generate(self, turns: Sequence[Turn], options: Generation = _GREEDY) -> Stream:
         """An answer that comes as its stream is iterated, free of control tokens and stop strings.
 
-        Raises ModelError at once where the turns and `options.max_tokens` do not fit into the context together,
-        and where there is a picture but no picture encoder.
+        Raises ModelError at once where the turns and `options.max_tokens` do not fit into the context,
+        where there is a picture but no picture encoder, and where the template refuses the turns.
         """
         tally = Tally()
         with tally.timed("first_token"):
@@ -95,6 +92,9 @@ class Llm:
             prompt.close()
             problem = f"the prompt takes {len(prompt)} tokens and the answer up to {options.max_tokens}"
             raise ModelError(f"{problem}, but only {self.part.context} fit", _MEND_LENGTH)
+        if not prompt.ends_in_text:
+            prompt.close()
+            raise ModelError("the chat template of this model ends a prompt in no text", _MEND_FILE)
         tally.tokens["prompt"] = len(prompt)
         return Stream(self._answer(prompt, options, tally), tally)
 
@@ -102,10 +102,10 @@ class Llm:
         self._check_open()
         parts = self._template.parts(turns)
         self._check_bytes(parts)
-        parts = [piece for part in parts for piece in self._model.plain(part)]
+        parts = [piece for part in parts for piece in self._words.plain(part)]
         if not any(isinstance(part, Picture) for part in parts):
             words = [part for part in parts if not isinstance(part, Picture)]
-            return Prompt([TextSpan(tuple(token for part in words for token in self._model.tokens(part)))])
+            return Prompt([TextSpan(tuple(token for part in words for token in self._words.tokens(part)))])
         if self._vision is None:
             raise ModelError(
                 "this bundle's language model sees no pictures", "use a bundle whose [llm] has an mmproj"
@@ -159,17 +159,17 @@ class Llm:
         def choose() -> int:
             """The best token that completes no banned name."""
             for token in ranked(self._model.logits(), options.temperature, rng):
-                if self._model.ends(token) or not banned.ends(said + self._model.piece(token)):
+                if not banned.ends(said + self._words.piece(token)):
                     return token
             raise ModelError("the language model gives no finite logits", _MEND_FILE)
 
         with tally.timed("first_token"):
             position = self._read(prompt, tally)
             token = choose()
-        while not self._model.ends(token):
+        while not self._words.ends(token):
             tokens.append(token)
             tally.tokens["answer"] = len(tokens)
-            piece = self._model.piece(token)
+            piece = self._words.piece(token)
             said += piece
             yield piece
             if len(tokens) == options.max_tokens or is_loop(tokens):

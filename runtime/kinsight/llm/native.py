@@ -58,12 +58,9 @@ def failure(problem: str, mend: str) -> ModelError:
 
 def physical_cores() -> int:
     """Cores that this process may use, hyperthreads counted once where the system tells them apart."""
-    usable = (
-        sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    )
-    lists = [Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list") for cpu in usable]
     try:
-        cores = {path.read_text() for path in lists}
-    except OSError:
-        return len(usable)
-    return len(cores)
+        usable = os.sched_getaffinity(0)
+        siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+        return len({Path(siblings.format(cpu)).read_text() for cpu in usable})
+    except (AttributeError, OSError):
+        return os.cpu_count() or 1

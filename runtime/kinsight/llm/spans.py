@@ -44,6 +44,11 @@ class Prompt:
         """Tokens."""
         return sum(map(len, self.spans))
 
+    @property
+    def ends_in_text(self) -> bool:
+        """Whether there are logits after it: a picture alone gives none."""
+        return bool(self.spans) and isinstance(self.spans[-1], TextSpan) and len(self.spans[-1]) > 0
+
     def close(self) -> None:
         """Gives the pictures' memory back."""
         self._close()

@@ -30,8 +30,8 @@ class Tally:
 class Stream:
     """One answer: iterate for its text, then look at `usage` and `ended`.
 
-    The model is busy from the first piece to the last, or until `close`, which cancels the rest and leaves the model
-    usable. A stream is read by the thread that begins it; other threads' streams wait for their turn.
+    The model is busy from the first piece to the last, or until `close`, which cancels the rest and leaves
+    the model usable. A stream is read by the thread that begins it; streams of other threads wait.
     """
 
     def __init__(self, pieces: Generator[str, None, None], tally: Tally) -> None:

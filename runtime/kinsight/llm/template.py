@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from kinsight.errors import MissingPackage, ModelError
+from kinsight.llm.native import PACKAGE
 from kinsight.llm.turns import Control, Part, Picture, Text, Turn
 
 _SENTINEL = re.compile("\ue000(\\d+)\ue001")
@@ -40,8 +41,8 @@ class _Style:
 class ChatTemplate:
     """The chat template of one model; a model without one gets lines of `role: text`.
 
-    The template is rendered with a private sentinel in place of every part and split there, so no text of a user is
-    ever seen by the template or read as a control token.
+    The template is rendered with a private sentinel in place of every part and split there, so it never sees
+    the text of a user, and that text is never read as a control token.
     """
 
     def __init__(self, source: str | None, bos: str, eos: str, add_bos: bool) -> None:
@@ -87,7 +88,7 @@ class ChatTemplate:
         if begun or (self._add_bos and self._bos):
             pieces[0] = self._bos + pieces[0]
         mixed: Iterable[Part] = (
-            flat[int(piece)] if odd % 2 else Control(piece) for odd, piece in enumerate(pieces)
+            flat[int(piece)] if number % 2 else Control(piece) for number, piece in enumerate(pieces)
         )
         return [part for part in mixed if isinstance(part, Picture) or part.text]
 
@@ -127,7 +128,7 @@ def _jinja_render(source: str, bos: str, eos: str) -> Render:
         from jinja2 import TemplateError
         from jinja2.sandbox import ImmutableSandboxedEnvironment
     except ImportError as error:
-        raise MissingPackage("jinja2 is not installed", "pip install 'llama-cpp-python==0.3.36'") from error
+        raise MissingPackage("jinja2 is not installed", f"pip install '{PACKAGE}'") from error
 
     def raise_exception(message: str) -> None:
         raise TemplateError(message)
@@ -151,4 +152,5 @@ def _failures() -> tuple[type[Exception], ...]:
         from jinja2 import TemplateError
     except ImportError:
         return (_UnfitError,)
-    return (_UnfitError, TemplateError, TypeError, ValueError, AttributeError, LookupError)
+    wrong_types = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RuntimeError)
+    return (_UnfitError, TemplateError, *wrong_types)

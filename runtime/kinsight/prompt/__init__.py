@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kinsight.llm import Picture, Text, Turn
-from kinsight.prompt.check import denies, fault, forbidden_names, made_up, unused
-from kinsight.prompt.facts import Facts, Seen, facts_of, place, position, share
+from kinsight.prompt.check import denies, fault, forbidden_names, free_names, made_up, unused
+from kinsight.prompt.facts import Facts, Seen, a_thing, facts_of, notable, place, position, share, wrong_names
 from kinsight.prompt.question import Asked, about, means_someone, read
-from kinsight.prompt.say import facts_words, scene_words, told_words
+from kinsight.prompt.say import facts_words, fitting_sentence, scene_words, told_words
 from kinsight.types import Concept, Pixels
 
 __all__ = [
@@ -17,15 +17,19 @@ __all__ = [
     "Facts",
     "Reference",
     "Seen",
+    "a_thing",
     "about",
     "asking",
     "denies",
     "facts_of",
     "facts_words",
     "fault",
+    "fitting_sentence",
     "forbidden_names",
+    "free_names",
     "made_up",
     "means_someone",
+    "notable",
     "opening",
     "place",
     "position",
@@ -36,6 +40,7 @@ __all__ = [
     "told_words",
     "turns",
     "unused",
+    "wrong_names",
 ]
 
 SYSTEM = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kinsight.metrics import find_names, names_mentioned
-from kinsight.prompt.facts import Facts
+from kinsight.metrics import names_mentioned
+from kinsight.prompt.facts import Facts, wrong_names
 from kinsight.prompt.question import Asked
 from kinsight.prompt.say import FUNCTION_WORDS, best_sentence, stems, words
 from kinsight.types import Concept
@@ -17,6 +17,8 @@ _DENIES = re.compile(
 _DOUBTS = re.compile(
     r"\b(?:maybe|may|might|perhaps|possibly|probably|unsure|could|not (?:sure|certain))\b", re.I
 )
+_CLAIMS = re.compile(r"(?<=[.!?;。！？])\s*|\n+|\bbut\b")
+_OF_THE_PHOTO = re.compile(r"\b(?:photo|picture|image|here|there|see|seen|visible|present)\b", re.I)
 _PLACES = ("left", "right", "top", "bottom", "middle")
 _PLACE_SYNONYMS = {"centre": "middle", "center": "middle", "upper": "top", "above": "top", "lower": "bottom"}
 _PHOTO_WORDS = """
@@ -26,39 +28,43 @@ there's it's that's he's she's don't isn't aren't doesn't can't cannot
 _ALLOWED = FUNCTION_WORDS | frozenset(_PHOTO_WORDS.split())
 
 
-def allowed_names(facts: Facts | None, asked: Asked) -> set[str]:
-    """The names and aliases that an answer may use: of the accepted, and of those asked about."""
-    seen = [] if facts is None else [one.concept for one in facts.accepted]
-    return {name for concept in (*seen, *asked.concepts) for name in concept.names}
-
-
-def forbidden_names(concepts: Sequence[Concept], facts: Facts | None, asked: Asked) -> list[str]:
-    """The names and aliases that an answer must not use.
+def free_names(concepts: Sequence[Concept], facts: Facts | None, asked: Asked) -> list[str]:
+    """The names and aliases that an answer may use: of the accepted, and of those asked about.
 
     Without a photo nobody is named as present, so a name that stands in the info of one asked about is free.
     """
-    free = allowed_names(facts, asked)
-    names = [name for concept in concepts for name in concept.names if name not in free]
-    if facts is None:
-        told = " ".join(concept.info for concept in asked.concepts)
-        names = [name for name in names if not find_names(told, [name])]
-    return names
+    seen = [] if facts is None else [one.concept for one in facts.accepted]
+    told = "" if facts is not None else "\n".join(concept.info for concept in asked.concepts)
+    mentioned = names_mentioned(told, [name for concept in concepts for name in concept.names])
+    return list(
+        dict.fromkeys([*(n for concept in (*seen, *asked.concepts) for n in concept.names), *mentioned])
+    )
+
+
+def forbidden_names(concepts: Sequence[Concept], facts: Facts | None, asked: Asked) -> list[str]:
+    """The names and aliases that an answer must not use: all others."""
+    free = free_names(concepts, facts, asked)
+    return [name for concept in concepts for name in concept.names if name not in free]
 
 
 def fault(answer: str, facts: Facts, asked: Asked, forbidden: Sequence[str]) -> str:
-    """What is wrong with an answer about a photo, in words; "" where nothing is."""
+    """What is wrong with an answer about a photo, in words; "" where nothing is.
+
+    Sentence by sentence, what it says of each concept is held against what recall decided. In answers to
+    other questions than who, where and whether, only the sentences that speak of the photo count.
+    """
     if not answer.strip():
         return "it is empty"
-    wrong = names_mentioned(answer, forbidden)
-    if wrong:
+    if wrong := wrong_names(answer, free_names((), facts, asked), forbidden):
         return f"it names {', '.join(sorted(wrong))}"
-    if asked.kind == "other":
-        return ""
-    if asked.kind == "who" or not asked.concepts:
-        return _fault_of_who(answer, facts)
-    return next(
-        (what for concept in asked.concepts if (what := _fault_of(answer, concept, facts, asked))), ""
-    )
+    everything = asked.kind not in ("other", "caption")
+    claims = [claim for claim in _CLAIMS.split(answer) if everything or _OF_THE_PHOTO.search(claim)]
+    seen = [one.concept for one in (*facts.accepted, *facts.unsure)]
+    for concept in {concept.id: concept for concept in (*seen, *asked.concepts)}.values():
+        for claim in claims:
+            if names_mentioned(claim, concept.names) and (what := _wrong_claim(claim, concept, facts)):
+                return what
+    return "" if asked.kind == "other" else _left_out(answer, facts, asked)
 
 
 def made_up(answer: str, told: str) -> list[str]:
@@ -71,7 +77,7 @@ def made_up(answer: str, told: str) -> list[str]:
 
 
 def unused(answer: str, question: str, concepts: Sequence[Concept]) -> list[str]:
-    """The concepts of whose info an answer uses nothing, though the info has something to say."""
+    """The concepts of whose info an answer uses nothing, though the question leads to something there."""
     said = stems(answer)
     new = {concept.name: stems(best_sentence(question, concept)) - stems(question) for concept in concepts}
     return [name for name, told in new.items() if told and not told & said]
@@ -82,38 +88,35 @@ def denies(text: str) -> bool:
     return bool(_DENIES.search(text))
 
 
-def _fault_of_who(answer: str, facts: Facts) -> str:
-    for seen in facts.accepted:
-        if not names_mentioned(answer, seen.concept.names):
-            return f"it leaves out {seen.concept.name}"
-    if facts.accepted and denies(answer):
-        return "it denies"
-    if not facts.accepted and not denies(answer):
-        return "it does not say that nobody is known"
-    return _wrong_place(answer, [seen.position for seen in facts.accepted])
-
-
-def _fault_of(answer: str, concept: Concept, facts: Facts, asked: Asked) -> str:
-    if not names_mentioned(answer, concept.names):
-        return f"it does not name {concept.name}"
-    accepted = next((seen for seen in facts.accepted if seen.concept.id == concept.id), None)
-    if accepted:
-        if denies(answer) or _DOUBTS.search(answer):
+def _wrong_claim(claim: str, concept: Concept, facts: Facts) -> str:
+    """What is wrong with a sentence that names a concept; "" where nothing is."""
+    if any(seen.concept.id == concept.id for seen in facts.accepted):
+        if denies(claim) or _DOUBTS.search(claim):
             return f"it denies or doubts {concept.name}"
-        missing = asked.kind == "where" and _places(accepted.position) - _places(answer)
-        return (
-            f"it does not say where {concept.name} is"
-            if missing
-            else _wrong_place(answer, [accepted.position])
-        )
+        named = [seen for seen in facts.accepted if names_mentioned(claim, seen.concept.names)]
+        right = set().union(*(_places(seen.position) for seen in named))
+        return f"it puts {concept.name} elsewhere" if _places(claim) - right else ""
     if any(seen.concept.id == concept.id for seen in facts.unsure):
-        return "" if _DOUBTS.search(answer) else f"it is too sure of {concept.name}"
-    return "" if denies(answer) and not _DOUBTS.search(answer) else f"it does not deny {concept.name}"
+        return "" if _DOUBTS.search(claim) else f"it is too sure of {concept.name}"
+    return "" if denies(claim) and not _DOUBTS.search(claim) else f"it does not deny {concept.name}"
 
 
-def _wrong_place(answer: str, positions: Sequence[str]) -> str:
-    right = set().union(*(_places(position) for position in positions))
-    return "it says another place" if _places(answer) - right else ""
+def _left_out(answer: str, facts: Facts, asked: Asked) -> str:
+    """What an answer about who, where or whether does not say; "" where it is all there."""
+    due = asked.concepts or tuple(seen.concept for seen in facts.accepted)
+    for concept in due:
+        if not names_mentioned(answer, concept.names):
+            return f"it leaves out {concept.name}"
+    if not due and asked.kind != "caption" and not denies(answer):
+        return "it does not say that nobody is known"
+    for seen in facts.accepted:
+        if (
+            asked.kind == "where"
+            and seen.concept in asked.concepts
+            and _places(seen.position) - _places(answer)
+        ):
+            return f"it does not say where {seen.concept.name} is"
+    return ""
 
 
 def _places(text: str) -> set[str]:

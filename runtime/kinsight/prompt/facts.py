@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kinsight.metrics import find_names, iou
+from kinsight.metrics import find_names, iou, names_mentioned
 from kinsight.types import Box, Concept, Regions, Scene
 
 NOTABLE_SCORE = 0.4
@@ -51,7 +51,7 @@ def facts_of(scene: Scene, concepts: Sequence[Concept]) -> Facts:
         tuple(seen(row, match.concept_id) for row, match in unsure),
         tuple(
             f"{a_thing(scene.regions.labels[row])} {place(scene, row)}"
-            for row in _notable(scene.regions, named)
+            for row in notable(scene.regions, named)
         ),
     )
 
@@ -86,7 +86,7 @@ def _third(centre: float, low: str, high: str) -> str:
     return low if centre < 1 / 3 else high if centre > 2 / 3 else ""
 
 
-def _notable(regions: Regions, named: list[int]) -> list[int]:
+def notable(regions: Regions, named: list[int]) -> list[int]:
     """Rows of sure regions that are neither named nor another box of something listed already."""
     overlaps = iou(regions.xyxy, regions.xyxy) if len(regions) else np.zeros((0, 0), np.float32)
     listed = list(named)
@@ -94,6 +94,11 @@ def _notable(regions: Regions, named: list[int]) -> list[int]:
         if row not in listed and not (overlaps[row, listed] > _SAME_THING_IOU).any():
             listed.append(row)
     return listed[len(named) :]
+
+
+def wrong_names(text: str, free: Sequence[str], forbidden: Sequence[str]) -> set[str]:
+    """The forbidden names in a text; one that is a part of a free name there ("Ann" in "Ann Lee") is none."""
+    return names_mentioned(text, [*free, *forbidden]) & set(forbidden)
 
 
 def without_names(things: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -10,31 +10,46 @@ from typing import Literal
 from kinsight.metrics import find_names
 from kinsight.types import Concept
 
-Kind = Literal["who", "where", "presence", "other"]
+Kind = Literal["who", "where", "presence", "caption", "other"]
 
 _PRONOUNS = {"she", "he", "her", "hers", "him", "his"}
 _NAME = "\u0001"
-_IN = r"(?: (?:in|on|at|of) (?:the|this|that|my|it)\b.*)?"
-_THERE = rf"(?: (?:also|really|now|here|there|exactly|shown|visible|present|located))*{_IN}"
+_WHOM = rf"(?:(?:(?:the|my|our|your) (?:\w+ )?)?{_NAME}|she|he|her|him)"
+_PHOTO = r"(?:photo|photograph|picture|image|pic|shot|snapshot|frame|scene|view)"
+_IN_PHOTO = rf"(?: (?:in|on|at|of) (?:it|here|(?:(?:the|this|that|my|our) )?(?:\w+ )?{_PHOTO}))?"
+_THERE = rf"(?: (?:also|really|now|here|there|exactly|shown|visible|present|located|around|too))*{_IN_PHOTO}"
+_SIDE = r"(?:left|right|top|bottom|middle|centre|center|upper|lower)"
+_SOMEWHERE = rf"(?: (?:in|on|at|of|to) (?:the|this|that|my|it)\b[^{_NAME}]*)?"
+_REST = rf"\b[^{_NAME}]*"
 _PATTERNS: tuple[tuple[Kind, str], ...] = (
-    ("other", rf"who(?:'s|’s| is| are| was) {_NAME}"),
-    ("where", rf"(?:where(?:'s|’s| is| are)?|where (?:do|can) you see) (?:the )?{_NAME}{_THERE}"),
-    ("where", rf"(?:on )?(?:which|what) side is {_NAME}{_THERE}"),
-    ("where", rf"(?:locate|find|show me|tell me where) {_NAME}(?: is)?{_THERE}"),
+    ("other", rf"who(?:'s|’s| is| are| was) {_WHOM}"),
+    ("where", rf"(?:where(?:'s|’s| is| are)?|where (?:do|can) you see) {_WHOM}{_THERE}"),
+    ("where", rf"(?:on )?(?:which|what) side (?:is|are) {_WHOM}{_THERE}"),
+    ("where", rf"(?:locate|find|show me) {_WHOM}{_THERE}"),
+    ("where", rf"(?:(?:can|could) you )?(?:tell|show) me where {_WHOM}(?: is| are)?{_THERE}"),
+    ("where", rf"do you (?:see|know) where {_WHOM} (?:is|are){_THERE}"),
+    (
+        "where",
+        rf"(?:is|are) {_WHOM} (?:on|at|in|to) the {_SIDE}(?: (?:{_SIDE}|side|corner|half))*{_IN_PHOTO}",
+    ),
     (
         "who",
-        r"who(?:m|'s|’s| else)?\b(?: (?:is|are|else|can|do|you|i|we|see|there|here|that|this|it))*" + _IN,
+        r"who(?:m|'s|’s| else)?\b(?: (?:is|are|else|can|do|you|i|we|see|there|here|that|this|it))*"
+        + _SOMEWHERE,
     ),
-    ("who", r"who (?:is|are) (?:that|this|the|these|those) \w+" + _IN),
-    ("who", r"(?:which|what) (?:people|persons?|pets?|names?|concepts?)\b.*"),
-    ("who", r"(?:do|can) you (?:know|recogni[sz]e|see) (?:any|some)(?:one|body)\b.*"),
-    ("who", r"is (?:there )?any(?:one|body)\b.*"),
-    ("who", r"(?:name|list) (?:everyone|everybody|all)\b.*"),
-    ("presence", rf"(?:is|are) (?:(?:that|this|it|there) )?{_NAME}{_THERE}"),
-    ("presence", rf"(?:do|can|could) you (?:see|spot|find|recogni[sz]e) {_NAME}{_THERE}"),
-    ("presence", rf"does (?:this|the|that|it) ?.*\b(?:show|contain|have|include) {_NAME}{_THERE}"),
+    ("who", rf"who(?:'s|’s| is| are| was| were| am){_REST}"),
+    ("who", rf"(?:which|what) (?:people|persons?|pets?|names?|concepts?){_REST}"),
+    ("who", rf"(?:do|can) you (?:know|recogni[sz]e|see) (?:any|some)(?:one|body){_REST}"),
+    ("who", rf"is (?:there )?any(?:one|body){_REST}"),
+    ("who", rf"(?:name|list) (?:everyone|everybody|all){_REST}"),
+    ("presence", rf"(?:is|are)(?:n't|n’t)? (?:(?:that|this|it|there) )?{_WHOM}{_THERE}"),
+    ("presence", rf"(?:do|can|could) you (?:see|spot|find|recogni[sz]e) {_WHOM}{_THERE}"),
+    ("presence", rf"can {_WHOM} be (?:seen|found|spotted){_THERE}"),
+    (
+        "presence",
+        rf"does (?:(?:the|this|that)(?: {_PHOTO})?|it) (?:show|contain|have|include) {_WHOM}{_THERE}",
+    ),
     ("presence", _NAME),
-    ("where", rf"where(?:'s|’s| is) (?:she|he){_THERE}"),
 )
 
 
@@ -54,7 +69,7 @@ def read(question: str, concepts: Sequence[Concept]) -> Asked:
     bare = question
     for _, start, end in reversed(hits):
         bare = bare[:start] + _NAME + bare[end:]
-    bare = re.sub(rf"{_NAME}(?:\s*(?:,|and|or|&)+\s*{_NAME})+", _NAME, " ".join(bare.split()))
+    bare = re.sub(rf"{_NAME}(?:(?: ?(?:,|&|\band\b|\bor\b))+ ?{_NAME})+", _NAME, " ".join(bare.split()))
     return Asked(_kind(bare), named)
 
 
@@ -77,5 +92,5 @@ def means_someone(text: str) -> bool:
 
 
 def _kind(bare: str) -> Kind:
-    text = re.sub(r"^(?:and|so|but|please)\b,? *", "", bare.strip(" .!?").casefold())
+    text = re.sub(r"^(?:(?:and|so|but|please)\b,? *)+|,? please$", "", bare.strip(" .!?").casefold())
     return next((kind for kind, pattern in _PATTERNS if re.fullmatch(pattern, text)), "other")

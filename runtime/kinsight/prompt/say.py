@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from kinsight.metrics import find_names
-from kinsight.prompt.facts import Facts, Seen, a_thing, without_names
+from kinsight.prompt.facts import Facts, Seen, without_names, wrong_names
 from kinsight.prompt.question import Asked
 from kinsight.types import Concept
 
@@ -20,27 +21,31 @@ def scene_words(question: str, facts: Facts, asked: Asked, known_names: Sequence
     if not asked.concepts:
         return who_is_there(facts, known_names)
     yes_no = asked.kind == "presence"
-    sentences = [presence(concept, facts, known_names, yes_no) for concept in asked.concepts]
-    if asked.kind in ("other", "who"):
-        sentences += [told_words(question, [concept]) for concept in asked.concepts if concept.info.strip()]
-    return " ".join(sentences)
+    present = [presence(concept, facts, known_names, yes_no) for concept in asked.concepts]
+    if asked.kind != "other":
+        return " ".join(present)
+    seen = [one.concept for one in facts.accepted]
+    free = [name for concept in (*seen, *asked.concepts) for name in concept.names]
+    forbidden = [name for name in known_names if name not in free]
+    telling = _telling(asked.concepts, free, forbidden)
+    told = [_told(question, concept) for concept in telling if fitting_sentence(question, concept)]
+    return " ".join([*told, *present])
 
 
 def facts_words(facts: Facts, asked: Asked, known_names: Sequence[str]) -> str:
-    """What the model is told about a photo: who is there, and of each one asked about whether it is there."""
-    accepted = {seen.concept.id for seen in facts.accepted}
-    absent = [concept for concept in asked.concepts if concept.id not in accepted]
-    sentences = [presence(concept, facts, known_names) for concept in absent]
-    return " ".join([who_is_there(facts, known_names), *sentences])
+    """What the model is told about a photo: whether and where those asked about are, else who is there."""
+    if asked.concepts:
+        return " ".join(presence(concept, facts, known_names) for concept in asked.concepts)
+    return who_is_there(facts, known_names)
 
 
 def who_is_there(facts: Facts, known_names: Sequence[str]) -> str:
     """Everybody who was recognised, that somebody may be there, and what else there is."""
     sentences = []
-    if facts.accepted:
-        sentences.append(
-            f"{_listed([_with_place(seen) for seen in facts.accepted])} {_be(facts.accepted)} in the photo."
-        )
+    if len(facts.accepted) == 1:
+        sentences.append(presence(facts.accepted[0].concept, facts, known_names))
+    elif facts.accepted:
+        sentences.append(f"{_listed([_with_place(seen) for seen in facts.accepted])} are in the photo.")
     else:
         sentences.append("I don't know anyone in this photo.")
     if facts.unsure:
@@ -71,23 +76,20 @@ def presence(concept: Concept, facts: Facts, known_names: Sequence[str], yes_no:
 
 def told_words(question: str, concepts: Sequence[Concept]) -> str:
     """The plain answer to a question without a photo: of every concept the sentence that fits best."""
-    told = []
-    for concept in concepts:
-        sentence = best_sentence(question, concept)
-        told.append(
-            f"{concept.name}: {sentence}" if sentence else f"I was told nothing about {concept.name} yet."
-        )
-    return "\n".join(told) if told else NOTHING_TOLD
+    return "\n".join(_told(question, concept) for concept in concepts) if concepts else NOTHING_TOLD
+
+
+def fitting_sentence(question: str, concept: Concept) -> str:
+    """The sentence of a concept's info that shares most words with the question; "" where none shares any."""
+    wanted = stems(_without(question, concept))
+    shared = {text: len(wanted & stems(_without(text, concept))) for text in _sentences(concept.info)}
+    best = max(shared, key=lambda text: shared[text], default="")
+    return best if shared.get(best) else ""
 
 
 def best_sentence(question: str, concept: Concept) -> str:
-    """The sentence of a concept's info closest to the question by shared words; all of it where none is."""
-    sentences = [sentence.strip() for sentence in _SENTENCE.split(concept.info.strip()) if sentence.strip()]
-    wanted = stems(_without(question, concept))
-    shared = [len(wanted & stems(_without(sentence, concept))) for sentence in sentences]
-    if not shared or max(shared) == 0:
-        return " ".join(sentences)
-    return sentences[shared.index(max(shared))]
+    """The fitting sentence, all of the info where none fits."""
+    return fitting_sentence(question, concept) or " ".join(_sentences(concept.info))
 
 
 def stems(text: str) -> set[str]:
@@ -102,12 +104,32 @@ def words(text: str) -> list[str]:
 
 _FUNCTION_WORDS = """
 a about after all also am an and any are as at be because been being both but by can could did do does doing
-for from had has have he her here hers him his how i if in into is it its itself just like may me might mine my
-name named names no nor not now of off on one only or other our out over own please she should so some tell than
-that the their them then there these they this those to too under up us very was we were what when where which
-while who whom whose why will with would yes you your yours
+for from had has have he her here hers him his how i if in into is it its itself just may me might mine
+my name named names no nor not now of off on one only or other our out over own please she should so some
+tell than that the their them then there these they this those to too under up us very was we were what when
+where which while who whom whose why will with would yes you your yours
 """
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
+
+
+def _sentences(info: str) -> list[str]:
+    return [sentence.strip() for sentence in _SENTENCE.split(info) if sentence.strip()]
+
+
+def _telling(concepts: Sequence[Concept], free: Sequence[str], forbidden: Sequence[str]) -> list[Concept]:
+    """The concepts whose info has something to tell, without the sentences that name somebody forbidden."""
+    infos = [
+        " ".join(text for text in _sentences(concept.info) if not wrong_names(text, free, forbidden))
+        for concept in concepts
+    ]
+    return [replace(concept, info=info) for concept, info in zip(concepts, infos, strict=True) if info]
+
+
+def _told(question: str, concept: Concept) -> str:
+    sentence = best_sentence(question, concept)
+    if not sentence:
+        return f"I was told nothing about {concept.name} yet."
+    return sentence if find_names(sentence, concept.names) else f"{concept.name}: {sentence}"
 
 
 def _without(text: str, concept: Concept) -> str:
@@ -121,14 +143,10 @@ def _with_place(seen: Seen) -> str:
 
 
 def _unnamed(seen: Seen, known_names: Sequence[str]) -> str:
-    thing = a_thing(seen.label).replace("an ", "the ", 1).replace("a ", "the ", 1) if seen.label else ""
+    thing = f"the {seen.label}" if seen.label else ""
     if not thing or not without_names([thing], known_names):
         thing = "something"
     return f"{thing} {seen.position}".rstrip()
-
-
-def _be(seen: Sequence[Seen]) -> str:
-    return "is" if len(seen) == 1 else "are"
 
 
 def _listed(things: Sequence[str]) -> str:

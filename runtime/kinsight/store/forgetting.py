@@ -64,11 +64,9 @@ def _shown_elsewhere(db: Database, concept: Concept) -> set[int]:
 
 
 def _mentions(before: str | None, keys: set[str]) -> bool:
-    """A former name counts when it is the same, any other text when it contains the name."""
+    """Some text that was replaced contains one of the names."""
     if before is None:
         return False
     row = unpack(before)
-    if keys & {row.get(column) for column in NAME_COLUMNS.values()}:
-        return True
     texts = [name_key(str(row[column])) for column in _TEXT_COLUMNS if row.get(column)]
     return any(key in text for text in texts for key in keys)

@@ -55,7 +55,7 @@ def name_key(name: str) -> str:
 def unknown(name: str, known: Sequence[str]) -> UnknownConcept:
     """The error for a name that is not among the known ones, with those that come close."""
     by_key = {name_key(other): other for other in known}
-    close = [f'"{by_key[key]}"' for key in get_close_matches(name_key(name), by_key, n=3)]
+    close = [f'"{by_key[key]}"' for key in get_close_matches(name_key(name), by_key, n=3, cutoff=0.5)]
     if close:
         mend = f"did you mean {' or '.join(close)}?"
     elif known:

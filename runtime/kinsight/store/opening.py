@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import tempfile
@@ -20,20 +21,25 @@ DATABASE_ERRORS: tuple[type[Exception], ...] = (sqlite3.Error,)
 _MAGIC = b"SQLite format 3\0"
 _WRITABLE = "make the file and its folder writable for you, or choose another home with KINSIGHT_HOME"
 _SPACE = "free some space on that disk and try again"
-_BACKUP = "put a backup in its place, or move it away to begin with an empty store; it was not touched"
-_SYMPTOMS: tuple[tuple[str, type[StoreError], str, str], ...] = (
-    ("locked", StoreBusy, "is in use by another process", "wait until that has finished and try again"),
-    ("disk is full", StoreError, "has no space left on its disk; what it holds is unharmed", _SPACE),
-    (
-        "disk i/o error",
-        StoreError,
-        "cannot be read or written on its disk",
-        "check the disk, its space and its quota",
-    ),
-    ("readonly", StoreError, "may not be written", _WRITABLE),
-    ("unable to open", StoreError, "cannot be opened", _WRITABLE),
-    ("malformed", StoreError, "is damaged", _BACKUP),
-    ("not a database", StoreError, "is damaged", _BACKUP),
+_DISK = "check the disk, its space and its quota"
+_BACKUP = "put a backup in its place, or move it away to begin with an empty store; it is left as it is"
+_DAMAGE = (
+    "could not decode",
+    "malformed",
+    "not a database",
+    "unsupported file format",
+    "no such",
+    "no column",
+    "already exists",
+    "constraint failed",
+)
+_SYMPTOMS: tuple[tuple[tuple[str, ...], type[StoreError], str, str], ...] = (
+    (_DAMAGE, StoreError, "is damaged", _BACKUP),
+    (("locked",), StoreBusy, "is in use by another process", "wait until that has finished and try again"),
+    (("disk is full",), StoreError, "has no space left on its disk; what it holds is unharmed", _SPACE),
+    (("disk i/o error",), StoreError, "cannot be read or written on its disk", _DISK),
+    (("readonly",), StoreError, "may not be written", _WRITABLE),
+    (("unable to open",), StoreError, "cannot be opened", _WRITABLE),
 )
 
 
@@ -44,15 +50,18 @@ def plain_errors(path: Path) -> Iterator[None]:
         yield
     except DATABASE_ERRORS as error:
         raise _explained(path, error) from error
+    except ValueError as error:  # a row, or the driver's own message, that cannot be decoded
+        raise StoreError(f"the store {path} is damaged", _BACKUP) from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise StoreError(f"the store {path} cannot be opened ({reason})", _WRITABLE) from error
+        mend = _SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else _WRITABLE
+        raise StoreError(f"the store {path} cannot be opened ({reason})", mend) from error
 
 
 def _explained(path: Path, error: Exception) -> StoreError:
     text = str(error).lower()
-    for sign, kind, problem, mend in _SYMPTOMS:
-        if sign in text:
+    for signs, kind, problem, mend in _SYMPTOMS:
+        if any(sign in text for sign in signs):
             return kind(f"the store {path} {problem}", mend)
     return StoreError(f"the store {path} failed ({error})", "try again, and look at it with kinsight doctor")
 

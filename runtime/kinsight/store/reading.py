@@ -107,7 +107,8 @@ def dimension(db: Database, embedder_id: str) -> int | None:
 
 def generation(db: Database) -> int:
     """How many changes there were."""
-    return int(db.execute("select value from meta where key = 'generation'").fetchone()[0])
+    ((value,),) = db.execute("select value from meta where key = 'generation'").fetchall()
+    return int(value)
 
 
 def counts(db: Database) -> dict[str, int]:

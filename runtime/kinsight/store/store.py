@@ -192,6 +192,8 @@ class Store:
         user's, so it is not in the journal.
         """
         require_unit(vectors)
+        if len(owners) != len(vectors):
+            raise ValueError(f"expected one vector an owner, got {len(owners)} owners and {vectors.shape}")
         with self._writing() as db:
             kept = editing.put_vectors(db, embedder_id, owners, vectors)
             _next_generation(db)

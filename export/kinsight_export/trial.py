@@ -1,0 +1,81 @@
+"""Runs every part of a bundle once before it is written: a part that does not run is never bundled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from kinsight.bundle import DetectorPart, EmbedderPart, ImageTower, TextTower
+from kinsight.config import DeviceConfig
+from kinsight.detect import Detector
+from kinsight.embed import Embedder
+from kinsight.errors import BundleError, ConfigError
+from kinsight.session import CPU, Session
+from kinsight.types import Pixels
+from kinsight_export.parts import DetectorSpec, EmbedderSpec
+
+WORKSTATION = DeviceConfig("workstation", (CPU,), threads=0, memory_mb=4096)
+
+
+def input_size(file: Path, settings: dict[str, str], default: int | None) -> tuple[int, int]:
+    """Width and height of a graph's picture: as set, else as the graph says, else the default.
+
+    Raises ConfigError where none of them tells.
+    """
+    if "size_wh" in settings:
+        return 0, 0  # replaced by the setting
+    shapes = [shape for shape in Session(file, WORKSTATION).inputs.values() if len(shape) == 4]
+    height, width = shapes[0][2:] if shapes else (None, None)
+    if height and width:
+        return width, height
+    if default:
+        return default, default
+    raise ConfigError(f"{file.name} takes pictures of any size", "say which with size_wh=W,H")
+
+
+def vector_length(file: Path, preprocess_size: tuple[int, int]) -> int:
+    """The dimension of an image tower's vectors, found by running it once."""
+    session = Session(file, WORKSTATION)
+    width, height = preprocess_size
+    name = next(iter(session.inputs))
+    (vectors, *_) = session.run({name: np.zeros((1, 3, height, width), np.float32)}).values()
+    if vectors.ndim != 2:
+        raise BundleError(
+            f"{file.name} gives the shape {vectors.shape} for one picture",
+            "export the tower with its pooling",
+        )
+    return int(vectors.shape[1])
+
+
+def try_detector(spec: DetectorSpec) -> None:
+    """Runs it on one picture. Raises ModelError where the head is another, BundleError without labels."""
+    labels = tuple(spec.labels.read_text(encoding="utf-8").split("\n"))
+    part = DetectorPart(
+        spec.file, "", spec.head, spec.preprocess, labels, spec.score_threshold, spec.iou_threshold
+    )
+    Detector(part, WORKSTATION).detect(_picture())
+
+
+def try_embedder(spec: EmbedderSpec) -> None:
+    """Runs both towers once. Raises ModelError where one does not run, BundleError where it does not see."""
+    text = None
+    if spec.text:
+        text = TextTower(spec.text.file, "", spec.text.tokenizer, spec.text.context)
+    part = EmbedderPart(spec.id, spec.dim, ImageTower(spec.image, "", spec.preprocess), text)
+    embedder = Embedder(part, WORKSTATION)
+    first, second = embedder.images([_picture(), _picture()[:, ::-1] // 2])
+    if np.allclose(first, second):
+        raise BundleError(
+            f"{spec.image.name} gives the same vector for different pictures", "export the right tower"
+        )
+    if text:
+        embedder.texts(["a photo of a dog"])
+
+
+def _picture() -> Pixels:
+    """uint8 (96, 128, 3): coloured ramps and a bright square."""
+    y, x = np.mgrid[0:96, 0:128]
+    pixels = np.stack([2 * x, 2 * y, (x * y) // 48], axis=2).astype(np.uint8)
+    pixels[20:60, 30:70] = (240, 40, 40)
+    return pixels

@@ -1,0 +1,79 @@
+"""Measures this device: what each stage takes, and what kinsight adds to the bare models."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kinsight.assistant import Assistant
+from kinsight.embed import embed_scene
+from kinsight.image import crop, load, prepare
+from kinsight.recall import recall
+from kinsight.types import Photo
+
+ROUNDS = 7
+
+
+def stages(assistant: Assistant, photos: Sequence[Path]) -> dict[str, Any]:
+    """Medians over the photos, in milliseconds; `see_ratio` is detect + embed against bare session runs.
+
+    Bare and whole are measured in turn, on the same photo, so that a noisy machine hurts both alike.
+    """
+    rows = [_measure(assistant, load(path)) for path in photos]
+    median = {key: round(statistics.median(row[key] for row in rows), 2) for key in rows[0]}
+    ratio = statistics.median(row["see_ms"] / row["bare_ms"] for row in rows)
+    return {
+        "format": 1,
+        "bench": "stages",
+        "bundle": assistant.bundle.name,
+        "photos": len(photos),
+        **median,
+        "see_ratio": round(ratio, 3),
+    }
+
+
+def _measure(assistant: Assistant, photo: Photo) -> dict[str, float]:
+    detector, embedder = assistant.detector, assistant.embedder
+    regions = detector.detect(photo.pixels)
+    crops = [crop(photo.pixels, regions.box(row)) for row in range(len(regions))]
+    one = detector.feeds(prepare(photo.pixels, detector.part.preprocess)[0])
+    batches = embedder.feeds([*crops, photo.pixels])
+    memory, rules, vectors = assistant.memory(), assistant.rules, embed_scene(photo, regions, embedder)
+
+    def bare() -> None:
+        detector.session.run(one)
+        for batch in batches:
+            embedder.session.run(batch)
+
+    bare_ms, see_ms, detect_ms, recall_ms = _in_turn(
+        [
+            bare,
+            lambda: embed_scene(photo, detector.detect(photo.pixels), embedder),
+            lambda: detector.detect(photo.pixels),
+            lambda: recall(regions, vectors, memory, rules),
+        ]
+    )
+    return {
+        "regions": len(regions),
+        "decode_ms": photo.decode_ms,
+        "detect_ms": detect_ms,
+        "embed_ms": see_ms - detect_ms,
+        "recall_ms": recall_ms,
+        "see_ms": see_ms,
+        "bare_ms": bare_ms,
+    }
+
+
+def _in_turn(works: Sequence[Callable[[], object]]) -> list[float]:
+    """The median milliseconds of each, run one after the other for several rounds after one that warms up."""
+    times: list[list[float]] = [[] for _ in works]
+    for turn in range(ROUNDS + 1):
+        for work, taken in zip(works, times, strict=True):
+            started = time.perf_counter()
+            work()
+            if turn:
+                taken.append(1e3 * (time.perf_counter() - started))
+    return [statistics.median(taken) for taken in times]

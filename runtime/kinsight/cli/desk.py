@@ -1,0 +1,104 @@
+"""What the options before every verb ask for: which home, bundle and device, and how much is said beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kinsight.cli.show import clean_line
+
+if TYPE_CHECKING:
+    from kinsight.assistant import Assistant
+    from kinsight.store import Store
+
+DRAWN = "this bundle only knows drawn scenes; run `kinsight pull NAME` for one that knows photos"
+
+
+@dataclass
+class Desk:
+    """One call of `kinsight`."""
+
+    home: Path | None = None
+    bundle: str | None = None
+    device: str | None = None
+    quiet: bool = False
+    as_json: bool = False
+
+    def assistant(self) -> Assistant:
+        """An open assistant; what was chosen automatically is said."""
+        from kinsight.assistant import Assistant, Choices
+
+        assistant = Assistant.open(Choices(self.home, self.bundle, self.device))
+        self.choice("; ".join(assistant.reasons))
+        if assistant.bundle.world == "drawn":
+            self.note(DRAWN)
+        return assistant
+
+    def store(self) -> Store:
+        """The open store, for verbs that need no bundle."""
+        from kinsight.home import open_home
+        from kinsight.store import Store
+
+        return Store.open(open_home(self.home).store)
+
+    def choice(self, line: str) -> None:
+        """What was chosen automatically, which nobody wants to read beside JSON."""
+        if not self.as_json:
+            self.note(line)
+
+    def note(self, line: str) -> None:
+        """One dim line on standard error, unless --quiet."""
+        if line and not self.quiet:
+            click.echo(click.style(clean_line(line), dim=True), err=True)
+
+
+Callback = Callable[[click.Context, click.Parameter, Any], None]
+
+
+def into(kind: type) -> Callback:
+    """A callback of options whose values go into the fields of one `kind` object instead of parameters."""
+
+    def keep(context: click.Context, option: click.Parameter, value: Any) -> None:
+        given = not (value is None or value is False or value == ())
+        if given and option.name:
+            setattr(context.ensure_object(kind), option.name, value)
+
+    return keep
+
+
+def desk_options(hidden: bool = False) -> list[click.Parameter]:
+    """--home, --bundle, --device and --quiet; they may stand before the verb or behind it."""
+    path = click.Path(path_type=Path)
+    rows: tuple[tuple[list[str], click.ParamType[Any], str], ...] = (
+        (["--home"], path, "Folder of your data; else $KINSIGHT_HOME, else the usual place."),
+        (["--bundle"], click.STRING, "Folder or name of a bundle of models."),
+        (["--device"], click.STRING, "Name or .toml file of a device config."),
+        (["--quiet", "-q"], click.BOOL, "Only the answer: no stage times, no automatic choices."),
+    )
+    return [
+        click.Option(
+            names,
+            type=kind,
+            is_flag=kind is click.BOOL,
+            help=text,
+            hidden=hidden,
+            expose_value=False,
+            callback=into(Desk),
+        )
+        for names, kind, text in rows
+    ]
+
+
+pass_desk = click.make_pass_decorator(Desk, ensure=True)
+AS_JSON = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    expose_value=False,
+    callback=into(Desk),
+    help="One line of JSON instead of words.",
+)

@@ -1,0 +1,179 @@
+"""The verbs of the store: concepts, show, edit, forget, undo and history; they need no bundle."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kinsight.cli.desk import AS_JSON, Desk, into, pass_desk
+from kinsight.cli.show import clean_line, columns, print_json, say
+from kinsight.errors import ConfigError
+
+if TYPE_CHECKING:
+    from kinsight.store import Changes, Store
+    from kinsight.types import Concept
+
+
+@click.command(epilog="Example: kinsight concepts")
+@AS_JSON
+@pass_desk
+def concepts(desk: Desk) -> None:
+    """List everybody and everything that you taught."""
+    with desk.store() as store:
+        known = store.concepts()
+    if desk.as_json:
+        print_json({"format": 1, "concepts": [_concept_json(concept) for concept in known]})
+        return
+    rows = [[concept.name, concept.category, _views(concept), concept.info] for concept in known]
+    for line in columns(rows) or ["Nothing was remembered yet: kinsight remember PHOTO --name NAME."]:
+        say(line)
+
+
+@click.command(epilog="Example: kinsight show Lala --out lala-views.png")
+@click.argument("name")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write the pictures of its views into this file."
+)
+@AS_JSON
+@pass_desk
+def show(desk: Desk, name: str, out: Path | None) -> None:
+    """Show what is known about NAME."""
+    with desk.store() as store:
+        concept = store.concept(name)
+        if out:
+            _save_views(store, concept, out)
+    if desk.as_json:
+        print_json({"format": 1, "concept": _concept_json(concept)})
+    else:
+        _say_card(concept)
+    if out:
+        desk.note(f"its views are in {out}")
+
+
+@dataclass
+class Edit:
+    """What the user wants changed; None is left as it is."""
+
+    rename: str | None = None
+    category: str | None = None
+    info: str | None = None
+    alias: tuple[str, ...] = ()
+    no_alias: tuple[str, ...] = ()
+
+    def changes(self) -> Changes:
+        """The same for the store."""
+        from kinsight.store import Changes
+
+        return Changes(self.rename, self.category, self.info, self.alias, self.no_alias)
+
+
+def _edit_option(name: str, text: str, several: bool = False) -> click.Option:
+    return click.Option([name], multiple=several, help=text, expose_value=False, callback=into(Edit))
+
+
+@click.command(
+    params=[
+        _edit_option("--rename", "Its new name."),
+        _edit_option("--category", "Its kind: dog, person, cup, ..."),
+        _edit_option("--info", "What there is to know about it."),
+        _edit_option("--alias", "Another name that it goes by; may come several times.", several=True),
+        _edit_option("--no-alias", "A name that it no longer goes by.", several=True),
+    ],
+    epilog='Example: kinsight edit Lala --alias Lalita --info "She loves the sea."',
+)
+@click.argument("name")
+@click.make_pass_decorator(Edit, ensure=True)
+@pass_desk
+def edit(desk: Desk, wanted: Edit, name: str) -> None:
+    """Change the name, the category, the info or the aliases of NAME."""
+    if wanted == Edit():
+        raise click.UsageError("nothing is to be changed, give --rename, --category, --info or an alias")
+    with desk.store() as store:
+        before = store.concept(name)
+        after = store.edit(name, wanted.changes())
+    say("It was so already." if before == after else "Changed.")
+    _say_card(after)
+
+
+@click.command(epilog="Example: kinsight forget Lala")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@pass_desk
+def forget(desk: Desk, name: str, yes: bool) -> None:
+    """Delete NAME with all its views, for good."""
+    with desk.store() as store:
+        concept = store.concept(name)
+        what = f"{clean_line(concept.name)} with {_views(concept)}"
+        if not yes and not (sys.stdin and sys.stdin.isatty()):
+            raise ConfigError(
+                f"forgetting {what} cannot be undone", "pass --yes to do it without being asked"
+            )
+        if not yes and not click.confirm(f"Forget {what}? This cannot be undone.", err=True):
+            raise click.Abort
+        store.forget(concept.name)
+    say(f"{clean_line(concept.name)} is forgotten.")
+
+
+@click.command(epilog="Example: kinsight undo")
+@pass_desk
+def undo(desk: Desk) -> None:
+    """Take the last change back."""
+    with desk.store() as store:
+        say(f"Undone: {clean_line(store.undo())}.")
+
+
+@click.command(epilog="Example: kinsight history --limit 5")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most so many.")
+@AS_JSON
+@pass_desk
+def history(desk: Desk, limit: int) -> None:
+    """List the last changes, newest first; undo takes back the newest."""
+    with desk.store() as store:
+        entries = store.history(limit)
+    if desk.as_json:
+        print_json({"format": 1, "history": [asdict(entry) for entry in entries]})
+        return
+    for line in columns([[entry.at, entry.summary] for entry in entries]) or ["Nothing was changed yet."]:
+        say(line)
+
+
+def _concept_json(concept: Concept) -> dict[str, Any]:
+    """All of a concept but the pictures; id and order of the keys as in `Concept`."""
+    return asdict(concept)
+
+
+def _save_views(store: Store, concept: Concept, out: Path) -> None:
+    from kinsight.image import contact_sheet, decode, save
+
+    pictures = [decode(store.view_picture(view.id), concept.name).pixels for view in concept.views]
+    if len(pictures) == 1:
+        save(pictures[0], out)
+        return
+    captions = [f"{view.id}, {view.created[:10]}" for view in concept.views]
+    save(contact_sheet(pictures, captions, min(4, len(pictures)), (320, 320)), out)
+
+
+def _say_card(concept: Concept) -> None:
+    """Name, aliases, kind, info and pictures, each on a line of its own."""
+    rows = (
+        ("name", concept.name),
+        ("also", ", ".join(concept.aliases)),
+        ("category", concept.category),
+        ("info", concept.info),
+        ("views", f"{_views(concept)}, since {concept.created[:10]}"),
+    )
+    for line in columns([row for row in rows if row[1]]):
+        say(line)
+
+
+def _views(concept: Concept) -> str:
+    negatives = f", {_count(len(concept.negatives), 'negative')}" if concept.negatives else ""
+    return _count(len(concept.views), "view") + negatives
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,131 @@
+"""The verbs that measure: `eval` on photos of known identities, `bench` on this device; JSON comes last."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kinsight.cli.desk import Desk, desk_options, pass_desk
+
+_FOLDER = click.Path(path_type=Path)
+
+
+@click.group(name="eval")
+def evaluate() -> None:
+    """Measure how well people, pets and things are recognised."""
+
+
+@evaluate.command(epilog="Example: kinsight eval retrieval identities --strangers others --out curve.png")
+@click.argument("folder", type=_FOLDER)
+@click.option("--strangers", multiple=True, type=_FOLDER, help="A folder with photos of nobody; repeatable.")
+@click.option("--splits", default=20, show_default=True, help="Random halves for the cross-fitted threshold.")
+@click.option("--out", type=_FOLDER, help="Write the accept / wrong-name curve as a picture.")
+@pass_desk
+def retrieval(desk: Desk, folder: Path, strangers: tuple[Path, ...], splits: int, out: Path | None) -> None:
+    """One reference per identity: who is found, who is named, and who wrongly.
+
+    FOLDER holds a folder of photos per identity, and perhaps reference_boxes.json with hand-drawn boxes.
+    """
+    from kinsight.evaluate import Reader, measure
+
+    with desk.assistant() as assistant:
+        reader = Reader(assistant.detector, assistant.embedder, progress)
+        vocabulary = assistant.rules.vocabulary
+        report, scores = measure(reader.identities(folder), reader.strangers(strangers), vocabulary, splits)
+    if out:
+        from kinsight.evaluate.plot import plot
+
+        plot(report, scores, out)
+        click.echo(f"The curve is in {out}.")
+    click.echo(
+        f"The right one of {report.identities} is first in {report.recall_at_1:.1%} of {report.queries} photos. "
+        f"With the threshold of the other half of the identities, {report.accepted_right:.1%} are named right, "
+        f"and {report.wrongly_named:.1%} of {report.strangers} strangers are named."
+    )
+    _last_line({"format": 1, "eval": "retrieval", **asdict(report)})
+
+
+@evaluate.command(epilog="Example: kinsight eval questions identities --strangers others")
+@click.argument("folder", type=_FOLDER)
+@click.option("--strangers", multiple=True, type=_FOLDER, help="A folder with photos of nobody; repeatable.")
+@click.option("--verbose", is_flag=True, help="Print every wrong answer.")
+@pass_desk
+def questions(desk: Desk, folder: Path, strangers: tuple[Path, ...], verbose: bool) -> None:
+    """Teach every identity in FOLDER, then ask who, where and whether about all other photos.
+
+    Nothing of yours is touched: the names go into a home of their own that is deleted afterwards.
+    """
+    import tempfile
+
+    from kinsight.evaluate import Interviewer
+
+    with tempfile.TemporaryDirectory() as scratch:
+        desk.home = Path(scratch)
+        with desk.assistant() as assistant:
+            result = Interviewer(assistant, folder, progress).run(strangers)
+    for kind, tally in result.tallies.items():
+        click.echo(
+            f"{kind}: {tally.asked} asked, {tally.right} right, "
+            f"{tally.abstained} abstained, {len(tally.wrong)} wrong"
+        )
+        for line in tally.wrong if verbose else ():
+            click.echo(f"  wrong: {line}")
+    for line in result.stray:
+        click.echo(f"stray name: {line}")
+    kinds = {
+        kind: {"asked": t.asked, "right": t.right, "abstained": t.abstained, "wrong": len(t.wrong)}
+        for kind, t in result.tallies.items()
+    }
+    _last_line(
+        {
+            "format": 1,
+            "eval": "questions",
+            "questions": result.questions(),
+            "stray_names": len(result.stray),
+            "in_plain_words": result.plain,
+            "subjects": len(result.answered_of),
+            "subjects_all_right": result.subjects_right(),
+            **kinds,
+        }
+    )
+
+
+@click.group()
+def bench() -> None:
+    """Measure this device."""
+
+
+@bench.command(epilog="Example: kinsight bench stages holiday/*.jpg")
+@click.argument("photos", nargs=-1, required=True, type=_FOLDER)
+@pass_desk
+def stages(desk: Desk, photos: tuple[Path, ...]) -> None:
+    """What each stage takes, and how much kinsight adds to the bare session runs."""
+    from kinsight.bench import stages as measure
+
+    with desk.assistant() as assistant:
+        result = measure(assistant, photos)
+    for key, value in result.items():
+        if key.endswith("_ms"):
+            click.echo(f"{key[:-3]:>8} {value:8.1f} ms")
+    click.echo(f"detect + embed take {result['see_ratio']:.3f} of the bare session runs.")
+    _last_line(result)
+
+
+for _group in (evaluate, bench):
+    for _verb in _group.commands.values():
+        _verb.params.extend(desk_options(hidden=True))
+
+
+def progress(what: str, done: int, total: int) -> None:
+    """One line on a terminal, rewritten in place; nothing where the output goes elsewhere."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{what}: {done} of {total}", err=True, nl=done == total)
+
+
+def _last_line(values: dict[str, Any]) -> None:
+    click.echo(json.dumps({key: round(v, 4) if isinstance(v, float) else v for key, v in values.items()}))

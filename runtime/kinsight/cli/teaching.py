@@ -1,0 +1,200 @@
+"""The verbs that see: remember teaches a concept from a photo, look says who is in one."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kinsight.cli.desk import AS_JSON, Desk, into, pass_desk
+from kinsight.cli.show import clean_line, print_json, say, timings_line
+from kinsight.errors import DuplicateName, PhotoError, RegionError, UnknownConcept
+
+if TYPE_CHECKING:
+    from kinsight.store import Store
+    from kinsight.types import Box, Scene
+
+FILE = click.Path(path_type=Path)
+
+
+@dataclass
+class Teaching:
+    """What the user says when they teach."""
+
+    name: str = ""
+    category: str = ""
+    info: str = ""
+    box: Box | None = None
+    region: int | None = None
+    add: bool = False
+    out: Path | None = None
+
+
+pass_teaching = click.make_pass_decorator(Teaching, ensure=True)
+_keep = into(Teaching)
+
+
+def _keep_box(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is None:
+        return
+    try:
+        x0, y0, x1, y1 = (float(part) for part in value.split(","))
+    except ValueError:
+        wanted = "give four numbers x0,y0,x1,y1 in pixels, such as 10,20,200,240"
+        raise click.BadParameter(wanted, context, option) from None
+    _keep(context, option, (x0, y0, x1, y1))
+
+
+def _teaching_option(name: str, text: str, kind: click.ParamType[object] = click.STRING) -> click.Option:
+    callback = _keep_box if name == "--box" else _keep
+    return click.Option(
+        [name],
+        type=kind,
+        is_flag=kind is click.BOOL,
+        help=text,
+        required=name == "--name",
+        expose_value=False,
+        callback=callback,
+    )
+
+
+@click.command(
+    params=[
+        _teaching_option("--name", "What you call it."),
+        _teaching_option("--category", "Its kind: dog, person, cup, ..."),
+        _teaching_option("--info", "What there is to know about it."),
+        _teaching_option("--box", "Where it is, x0,y0,x1,y1 in pixels."),
+        _teaching_option("--region", "Where it is, as numbered by look; 0: the whole photo.", click.INT),
+        _teaching_option("--add", "Add another view of one that is known already.", click.BOOL),
+        _teaching_option("--out", "Draw what was learnt on the photo, into this file.", FILE),
+    ],
+    epilog='Example: kinsight remember lala.jpg --name Lala --category dog --info "She loves the sea."',
+)
+@click.argument("photo", type=FILE)
+@pass_teaching
+@pass_desk
+def remember(desk: Desk, teaching: Teaching, photo: Path) -> None:
+    """Teach who or what is in PHOTO."""
+    if teaching.box is not None and teaching.region is not None:
+        raise click.UsageError("--box and --region both say where it is, give one of them")
+    with desk.assistant() as assistant:
+        from kinsight.assistant import Lesson
+        from kinsight.image import Mark, annotate, save
+
+        _check_name(assistant.store, teaching)
+        scene = assistant.look(photo)
+        box, words = _spot(scene, teaching)
+        if teaching.out:
+            save(annotate(scene.photo.pixels, [Mark(box, teaching.name, "accepted")]), teaching.out)
+        lesson = Lesson(teaching.name, teaching.category, teaching.info, teaching.add)
+        concept = assistant.remember(scene.photo, lesson, box)
+        views = f", {len(concept.views)} views now" if teaching.add else ""
+        say(clean_line(f"{concept.name} is remembered{views}: {words}"))
+        desk.note(timings_line(scene.timings_ms, {}))
+
+
+@click.command(
+    epilog="Examples: kinsight look party.jpg --out party-named.jpg, kinsight look party.jpg --why"
+)
+@click.argument("photo", type=FILE)
+@click.option("--out", type=FILE, help="Draw names and boxes on the photo, into this file.")
+@click.option("--why", is_flag=True, help="Say of every region why it was or was not named.")
+@AS_JSON
+@pass_desk
+def look(desk: Desk, photo: Path, out: Path | None, why: bool) -> None:
+    """Say who and what is in PHOTO."""
+    if why and desk.as_json:
+        raise click.UsageError("--why is in words, leave out --json")
+    with desk.assistant() as assistant:
+        from kinsight.cli.words import scene_lines, why_lines
+        from kinsight.image import annotate, save
+        from kinsight.marks import scene_marks
+        from kinsight.types import scene_json
+
+        scene = assistant.look(photo)
+        if out:
+            save(annotate(scene.photo.pixels, scene_marks(scene)), out)
+        if desk.as_json:
+            print_json(scene_json(scene))
+        else:
+            reasons = why_lines(scene, assistant.memory(), assistant.rules) if why else []
+            for line in (*scene_lines(scene), *reasons):
+                say(clean_line(line))
+        if out:
+            desk.note(f"drawn in {out}")
+        desk.note(timings_line(scene.timings_ms, {}))
+
+
+def _check_name(store: Store, teaching: Teaching) -> None:
+    """Before the user is asked anything else."""
+    try:
+        known = store.concept(teaching.name).name
+    except UnknownConcept:
+        if teaching.add:
+            raise
+    else:
+        if not teaching.add:
+            raise DuplicateName(
+                f'"{known}" is in the store already', "add another photo of it with --add, or choose a name"
+            )
+
+
+def _spot(scene: Scene, teaching: Teaching) -> tuple[Box, str]:
+    """(the box that is taught, the same in words)."""
+    from kinsight.prompt import position
+    from kinsight.teach import choose, describe, meant
+
+    width, height = scene.photo.width, scene.photo.height
+    if teaching.box is not None:
+        box = choose(scene, "", teaching.box, None)
+        return box, f"your box, {position(box, width, height)}"
+    region = teaching.region
+    if region is None:
+        rows = meant(scene, teaching.category)
+        region = _which(scene, rows, teaching) if len(rows) > 1 else rows[0] + 1 if rows else 0
+    if region == 0:
+        return (0.0, 0.0, float(width), float(height)), "the whole photo"
+    return choose(scene, "", None, region), describe(scene, region - 1)
+
+
+def _which(scene: Scene, rows: list[int], teaching: Teaching) -> int:
+    """The number of the region that the user means: asked on a terminal, else a RegionError."""
+    from kinsight.teach import choose, describe
+
+    drawn = _draw_numbers(scene, rows, teaching.out)
+    if not (sys.stdin and sys.stdin.isatty()):
+        try:
+            choose(scene, teaching.category, None, None)
+        except RegionError as several:
+            raise RegionError(several.problem, f"{several.mend}{drawn and f'; {drawn}'}") from None
+    for row in sorted(rows):
+        click.echo(clean_line(describe(scene, row)), err=True)
+    if drawn:
+        click.echo(clean_line(drawn), err=True)
+
+    def number(text: str) -> int:
+        if text.strip().casefold() == "q":
+            raise click.Abort
+        if not (text.strip().isdecimal() and int(text) <= len(scene.regions)):
+            raise click.BadParameter(f"give a number of 0 to {len(scene.regions)}, or q")
+        return int(text)
+
+    asked = f"Which one is {clean_line(teaching.name)}? (0: the whole photo, q: none of them)"
+    chosen: int = click.prompt(asked, default=str(rows[0] + 1), value_proc=number, err=True)
+    return chosen
+
+
+def _draw_numbers(scene: Scene, rows: list[int], out: Path | None) -> str:
+    """Says where the numbered picture is; "" where it cannot be written, since the words are enough."""
+    from kinsight.image import annotate, save
+    from kinsight.marks import numbered_marks
+
+    file = out or Path(f"{Path(scene.photo.name).stem}-regions.png")
+    try:
+        save(annotate(scene.photo.pixels, numbered_marks(scene, rows)), file)
+    except PhotoError:
+        return ""
+    return f"{file} shows the numbers"

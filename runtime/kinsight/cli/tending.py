@@ -1,0 +1,46 @@
+"""The verbs that look after kinsight itself: doctor finds what is wrong, demo shows the main job."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from kinsight.cli.desk import AS_JSON, Desk, pass_desk
+from kinsight.cli.show import columns, print_json, say
+
+
+@click.command(epilog="Example: kinsight doctor --verify")
+@click.option("--verify", is_flag=True, help="Hash every file of the bundle; big ones take their time.")
+@AS_JSON
+@pass_desk
+@click.pass_context
+def doctor(context: click.Context, desk: Desk, verify: bool) -> None:
+    """Examine the installation, your data and the bundle; say what to mend and how."""
+    from kinsight.doctor import examine
+
+    findings = examine(desk.home, desk.bundle, desk.device, verify)
+    broken = any(finding.state == "broken" for finding in findings)
+    if desk.as_json:
+        print_json({"format": 1, "well": not broken, "findings": [asdict(finding) for finding in findings]})
+        context.exit(1 if broken else 0)
+    for line in columns([[finding.what, finding.words] for finding in findings]):
+        say(line)
+    mends = [f"{finding.what}: {finding.mend}" for finding in findings if finding.mend]
+    say("\nTo mend:" if mends else "\nAll is well.")
+    for mend in mends:
+        say(f"  {mend}")
+    context.exit(1 if broken else 0)
+
+
+@click.command(epilog="Example: kinsight demo --photos my-photos --out demo-pictures")
+@click.option("--photos", type=click.Path(path_type=Path), help="A folder that holds a folder per identity.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/demo"), show_default=True)
+@pass_desk
+def demo(desk: Desk, photos: Path | None, out: Path) -> None:
+    """Teach, look, ask and abstain on real photos, in a throw-away home; writes pictures into --out."""
+    from kinsight.assistant import Choices
+    from kinsight.demo import Demo
+
+    Demo(Choices(desk.home, desk.bundle, desk.device), say).run(photos, out)

@@ -1,0 +1,153 @@
+"""What is forgotten leaves no byte behind, and undo stays sound."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from children import files, filled, held
+from crops import crop
+from kinsight.errors import DuplicateName, NothingToUndo, StoreBusy
+from kinsight.store import Changes, Store
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+FORGOTTEN = unicodedata.normalize("NFD", "Zölestine Übermütig")
+
+
+def traces(name: str, info: str, seeds: tuple[int, ...]) -> list[bytes]:
+    """What must not be found: spellings of the name, the info, slices of pictures, vectors."""
+    needles = [unicodedata.normalize(form, name).encode() for form in ("NFC", "NFD")]
+    needles += [spelling.casefold().encode() for spelling in (name, unicodedata.normalize("NFC", name))]
+    needles += [info.encode(), b"Secondname", b"secondname", b"Thirdname", b"thirdname"]
+    for seed in seeds:
+        picture, vector = crop(seed).picture_jpeg, crop(seed).vector
+        needles += [picture[start : start + 16] for start in range(0, len(picture) - 16, 200)]
+        needles.append(vector.tobytes()[:16])
+    return needles
+
+
+def found_in(path: Path, needles: list[bytes]) -> list[bytes]:
+    content = b"".join(files(path).values())
+    return [needle for needle in needles if needle in content]
+
+
+def live(store: Store) -> None:
+    """A life of a concept among others that leaves traces everywhere."""
+    store.remember(crop(1), "Momo", info="a friend of Zölestine Übermütig")
+    store.remember(crop(2), FORGOTTEN, "dog", "her secret info")
+    store.add_view(FORGOTTEN, crop(3))
+    store.add_negative(FORGOTTEN, crop(4))
+    store.add_negative("Momo", crop(2))
+    store.edit("Momo", Changes(info="a friend of nobody"))
+    store.edit(FORGOTTEN, Changes(name="Secondname", add_aliases=("Thirdname", FORGOTTEN)))
+    store.edit("Secondname", Changes(remove_aliases=("Thirdname",), info="Her secret info, changed"))
+    store.remember(crop(5), "Bobo")
+    store.edit("Bobo", Changes(category="cat"))
+
+
+def test_forget_leaves_no_byte_behind(path: Path) -> None:
+    needles = traces(FORGOTTEN, "secret info", (2, 3, 4))
+    with Store.open(path) as store:
+        live(store)
+        assert set(found_in(path, needles)) > {needles[0], b"Secondname", b"Thirdname", b"secret info"}
+        store.forget("secondname")
+        assert found_in(path, needles) == []
+        assert [concept.name for concept in store.concepts()] == ["Momo", "Bobo"]
+        assert store.concept("Momo").negatives == ()
+        assert [entry.summary for entry in store.history()] == [
+            'changed the category of "Bobo"',
+            'remembered "Bobo"',
+        ]
+        assert store.size()["vector"] == 2
+        assert store.check() == []
+        store.undo()
+        store.undo()
+        with pytest.raises(NothingToUndo):
+            store.undo()
+        assert store.concept("Momo").info == "a friend of nobody"
+    assert found_in(path, needles) == []
+
+
+def test_forget_keeps_the_undo_of_others_with_a_longer_name(path: Path) -> None:
+    with Store.open(path) as store:
+        store.remember(crop(1), "Anna")
+        store.remember(crop(2), "Ann")
+        store.edit("Anna", Changes(name="Anna Lena"))
+        store.forget("Ann")
+        assert store.undo() == 'renamed "Anna" to "Anna Lena"'
+        assert [concept.name for concept in store.concepts()] == ["Anna"]
+
+
+def test_forget_never_lets_undo_jump_over_a_change(path: Path) -> None:
+    with Store.open(path) as store:
+        store.remember(crop(1), "Momo")
+        store.edit("Momo", Changes(name="Lala"))
+        store.edit("Lala", Changes(name="Mimi"))
+        store.remember(crop(2), "Lala")
+        store.edit("Mimi", Changes(info="x"))
+        store.forget("Lala")
+        store.undo()
+        with pytest.raises(NothingToUndo):
+            store.undo()
+        assert store.concept("Mimi").info == ""
+
+
+def test_undo_does_not_give_a_name_to_two(path: Path) -> None:
+    with Store.open(path) as store:
+        store.remember(crop(1), "Momo")
+        store.edit("Momo", Changes(name="Mimi"))
+        store.remember(crop(2), "Lala")
+        store.edit("Lala", Changes(name="Momo"))
+        store.remember(crop(3), "Lala")
+        store.forget("Lala")
+        before = store.concepts()
+        with pytest.raises(DuplicateName, match='"Momo" is taken by now'):
+            store.undo()
+        assert store.concepts() == before
+
+
+def test_forget_while_another_process_reads_is_finished_later(path: Path) -> None:
+    needles = traces(FORGOTTEN, "secret info", (2, 3))
+    with Store.open(path, timeout=0.05) as store:
+        live(store)
+        with (
+            held(path, "deferred"),
+            pytest.raises(StoreBusy, match="is forgotten, but traces of it are still"),
+        ):
+            store.forget("secondname")
+        assert [concept.name for concept in store.concepts()] == ["Momo", "Bobo"]
+        assert found_in(path, needles)
+        with Store.open(path):
+            assert found_in(path, needles) == []
+
+
+def test_forget_takes_former_names_and_shown_negatives_out_of_the_journal(path: Path) -> None:
+    with Store.open(path) as store:
+        store.remember(crop(1), "Momo", info="the rival of Zorro")
+        store.remember(crop(2), "Zorro")
+        store.edit("Zorro", Changes(name="Lala"))
+        store.edit("Momo", Changes(info="nobody's rival"))
+        store.remember(crop(3), "Bobo")
+        store.add_negative("Bobo", crop(2))
+        store.add_negative("Bobo", crop(4))
+        store.forget("Lala")
+        assert [entry.summary for entry in store.history()] == ['added a negative of "Bobo"']
+        assert len(store.concept("Bobo").negatives) == 1
+    assert found_in(path, [b"Zorro", b"zorro", b"Lala"]) == []
+
+
+def test_forget_gives_the_room_back(path: Path) -> None:
+    filled(path, 1)
+    before = path.stat().st_size
+    with Store.open(path) as store:
+        store.remember(crop(7), "Lala")
+        for seed in range(8, 40):
+            store.add_view("Lala", crop(seed))
+        store.forget("Lala")
+        assert path.stat().st_size <= before + 4096
+        assert path.with_name("store.db-wal").stat().st_size < 20_000

@@ -1,0 +1,420 @@
+"""Makes tiny real ONNX models that see coloured blobs on grey, and a whole bundle of them.
+
+    python tests/tiny.py FOLDER     writes the bundle of the tests, without a language model (about 100 KB)
+
+The detectors find every connected blob of saturated pixels, exactly to the pixel of their 64 x 64 input, and
+tell boxes, balls and cones apart by how much of the box is filled. The embedder is a soft histogram of the
+saturated pixels with a trace of their layout: one colour is one individual, wherever it is and however large.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+import onnx.parser
+from numpy.typing import ArrayLike
+from onnx import numpy_helper
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from kinsight import calibration
+from kinsight.bundle import Bundle, EmbedderPart, Head, Preprocess
+from kinsight.config import load_device
+from kinsight.embed import Embedder
+from kinsight.types import Box, Floats, Pixels
+from kinsight_export.parts import (
+    BundleSpec,
+    DetectorSpec,
+    EmbedderSpec,
+    LlmSpec,
+    TextSpec,
+    rewrite_calibration,
+    write_bundle,
+)
+
+GREY = 114
+LABELS = ("box", "ball", "cone")
+Shape = Literal["box", "ball", "cone"]
+COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (225, 30, 30),
+    "orange": (240, 140, 20),
+    "yellow": (235, 225, 30),
+    "green": (30, 160, 40),
+    "cyan": (30, 220, 220),
+    "blue": (30, 50, 225),
+    "purple": (125, 20, 130),
+    "pink": (240, 100, 190),
+    "brown": (125, 70, 20),
+}
+
+SIDE = 64  # pixels of the detector's input
+MOST_BLOBS = 32
+VIEW_SIDE = 32  # pixels of the embedder's input
+DIM = 32
+TEXT_CONTEXT = 8
+DETECTOR_INPUT = Preprocess(
+    (SIDE, SIDE), "rgb", 1 / 255, (0.0,) * 3, (1.0,) * 3, "letterbox", "top-left", GREY
+)
+IMAGE_INPUT = Preprocess((VIEW_SIDE, VIEW_SIDE), "rgb", 1 / 255, (0.0,) * 3, (1.0,) * 3, "stretch")
+
+_SATURATED = 0.25
+_WIDTH_OF_A_COLOUR = 0.3
+_LAYOUT_WEIGHT = 0.2
+_CONSTANT = 0.1
+_PICTURES = 6
+_HEADER = '<ir_version: 8, opset_import: ["": 17]>\n'
+
+Family = Literal["yolox", "yolov8", "end2end", "detr-deployed", "detr-raw"]
+FAMILIES: dict[Family, Head] = {
+    "yolox": "yolox",
+    "yolov8": "yolov8",
+    "end2end": "end2end",
+    "detr-deployed": "detr",
+    "detr-raw": "detr",
+}
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A coloured shape that fills its box."""
+
+    colour: str | tuple[int, int, int]  # a name in COLOURS, or RGB
+    box: Box  # pixels of the photo
+    shape: Shape = "box"
+
+
+def draw(blobs: Sequence[Blob], size_wh: tuple[int, int] = (640, 640)) -> Pixels:
+    """uint8 (height, width, 3) RGB: the shapes on grey, the later ones on top."""
+    width, height = size_wh
+    pixels = np.full((height, width, 3), GREY, np.uint8)
+    for blob in blobs:
+        x0, y0, x1, y1 = (round(edge) for edge in blob.box)
+        down, across = (np.mgrid[0 : y1 - y0, 0 : x1 - x0] + 0.5) / np.array([y1 - y0, x1 - x0])[
+            :, None, None
+        ]
+        inside = np.ones(across.shape, bool)
+        if blob.shape == "ball":
+            inside = np.hypot(across - 0.5, down - 0.5) <= 0.5
+        elif blob.shape == "cone":
+            inside = np.abs(across - 0.5) <= 0.1 + 0.4 * down
+        pixels[y0:y1, x0:x1][inside] = COLOURS[blob.colour] if isinstance(blob.colour, str) else blob.colour
+    return pixels
+
+
+def save_model(path: Path, text: str, constants: Mapping[str, ArrayLike]) -> Path:
+    """Writes a model from ONNX's textual syntax and its constants: integers become int64, others float32."""
+    model = onnx.parser.parse_model(_HEADER + text)
+    for name, value in constants.items():
+        array = np.asarray(value)
+        array = array.astype(np.int64 if array.dtype.kind in "iu" else np.float32)
+        model.graph.initializer.append(numpy_helper.from_array(array, name))
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return path
+
+
+def make_detector(path: Path, family: Family = "end2end") -> Path:
+    """A detector of one head that finds up to MOST_BLOBS blobs in a 64 x 64 picture, values 0..1."""
+    head, outputs, more = _HEADS[family]
+    sizes = ", int64[1, 2] orig_target_sizes" if family == "detr-deployed" else ""
+    grow = "".join(
+        f"grown{step} = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (label{step})\n"
+        f"label{step + 1} = Mul (grown{step}, mask)\n"
+        for step in range(SIDE)
+    )
+    body = f"{_MASK}{grow}{_BOXES.replace('LAST', f'label{SIDE}')}{head}"
+    text = f"detector (float[1, 3, {SIDE}, {SIDE}] images{sizes}) => ({outputs}) {{\n{body}}}"
+    return save_model(path, text, {**_detector_constants(), **more})
+
+
+_MASK = """
+high = ReduceMax <axes = [1]> (images)
+low = ReduceMin <axes = [1]> (images)
+saturation = Sub (high, low)
+is_blob = Greater (saturation, saturated)
+mask = Cast <to = 1> (is_blob)
+label0 = Mul (mask, numbers)
+"""
+# Growing gives every pixel of a blob the highest number in it; the pixel that had it first is its peak.
+_BOXES = """
+is_peak = Equal (LAST, label0)
+peak = Cast <to = 1> (is_peak)
+peaks = Mul (peak, label0)
+flat_peaks = Reshape (peaks, flat)
+found, places = TopK (flat_peaks, most)
+number = Transpose (found)
+flat_labels = Reshape (LAST, flat)
+is_member = Equal (flat_labels, number)
+is_found = Greater (number, zero)
+is_in = And (is_member, is_found)
+members = Cast <to = 1> (is_in)
+area = ReduceSum (members, axis1)
+flat_saturation = Reshape (saturation, flat)
+inked = Mul (members, flat_saturation)
+ink = ReduceSum (inked, axis1)
+some_area = Max (area, one)
+score = Div (ink, some_area)
+stacked = Unsqueeze (members, axis1)
+reached = Mul (stacked, reach)
+spans = ReduceMax <axes = [2], keepdims = 0> (reached)
+signed = Mul (spans, signs)
+corners = Add (signed, base)
+sides = MatMul (corners, to_sides)
+centre = MatMul (corners, to_centre)
+box_area = ReduceProd <axes = [1]> (sides)
+some_box_area = Max (box_area, one)
+fill = Div (area, some_box_area)
+enough = GreaterOrEqual (fill, least_fill)
+few = Less (fill, most_fill)
+is_kind = And (enough, few)
+kind = Cast <to = 1> (is_kind)
+class_scores = Mul (kind, score)
+"""
+_K, _C = MOST_BLOBS, len(LABELS)
+_ROWS = sum((SIDE // stride) ** 2 for stride in (8, 16, 32))
+
+
+def _detector_constants() -> dict[str, ArrayLike]:
+    y, x = (grid.ravel() for grid in np.mgrid[0:SIDE, 0:SIDE].astype(np.float32))
+    return {
+        "saturated": _SATURATED,
+        "numbers": np.arange(1.0, SIDE * SIDE + 1).reshape(1, 1, SIDE, SIDE),
+        "flat": [1, SIDE * SIDE],
+        "most": [MOST_BLOBS],
+        "zero": 0.0,
+        "one": 1.0,
+        "axis0": [0],
+        "axis1": [1],
+        "reach": np.stack([SIDE - x, SIDE - y, x + 1, y + 1]),
+        "signs": [-1.0, -1.0, 1.0, 1.0],
+        "base": [float(SIDE), float(SIDE), 0.0, 0.0],
+        "to_sides": [[-1.0, 0.0], [0.0, -1.0], [1.0, 0.0], [0.0, 1.0]],
+        "to_centre": [[0.5, 0.0], [0.0, 0.5], [0.5, 0.0], [0.0, 0.5]],
+        "least_fill": [0.9, 0.65, -1.0],
+        "most_fill": [9.0, 0.9, 0.65],
+    }
+
+
+def _yolox_constants() -> dict[str, ArrayLike]:
+    """The blobs go to rows spread over all three levels, wherever they lie in the picture."""
+    levels = [(SIDE // stride, stride) for stride in (8, 16, 32)]
+    cells = [(column, row, stride) for n, stride in levels for row in range(n) for column in range(n)]
+    rows = np.linspace(0, _ROWS - 1, MOST_BLOBS).round().astype(int)
+    spread = np.zeros((_ROWS, MOST_BLOBS))
+    spread[rows, np.arange(MOST_BLOBS)] = 1
+    chosen = np.array(cells, np.float32)[rows]
+    return {"cells": chosen[:, :2], "strides": chosen[:, 2:], "spread": spread, "least_side": 1e-3}
+
+
+_HEADS: dict[Family, tuple[str, str, dict[str, ArrayLike]]] = {
+    "yolox": (
+        """
+        in_cells = Div (centre, strides)
+        offsets = Sub (in_cells, cells)
+        some_sides = Max (sides, least_side)
+        side_cells = Div (some_sides, strides)
+        logs = Log (side_cells)
+        rows = Concat <axis = 1> (offsets, logs, score, kind)
+        all_rows = MatMul (spread, rows)
+        output = Unsqueeze (all_rows, axis0)
+        """,
+        f"float[1, {_ROWS}, {5 + _C}] output",
+        _yolox_constants(),
+    ),
+    "yolov8": (
+        """
+        rows = Concat <axis = 1> (centre, sides, class_scores)
+        columns = Transpose (rows)
+        output = Unsqueeze (columns, axis0)
+        """,
+        f"float[1, {4 + _C}, {_K}] output",
+        {},
+    ),
+    "end2end": (
+        """
+        class = MatMul (kind, classes)
+        rows = Concat <axis = 1> (corners, score, class)
+        output = Unsqueeze (rows, axis0)
+        """,
+        f"float[1, {_K}, 6] output",
+        {"classes": [[0.0], [1.0], [2.0]]},
+    ),
+    "detr-deployed": (
+        """
+        class = MatMul (kind, classes)
+        whole_class = Cast <to = 7> (class)
+        labels = Reshape (whole_class, row)
+        scores = Reshape (score, row)
+        size = Cast <to = 1> (orig_target_sizes)
+        sizes = Concat <axis = 1> (size, size)
+        shares = Div (corners, side)
+        scaled = Mul (shares, sizes)
+        boxes = Unsqueeze (scaled, axis0)
+        """,
+        f"int64[1, {_K}] labels, float[1, {_K}, 4] boxes, float[1, {_K}] scores",
+        {"classes": [[0.0], [1.0], [2.0]], "row": [1, _K], "side": float(SIDE)},
+    ),
+    "detr-raw": (
+        """
+        chances = Clip (class_scores, least, most_chance)
+        against = Sub (one, chances)
+        odds = Div (chances, against)
+        logit_rows = Log (odds)
+        logits = Unsqueeze (logit_rows, axis0)
+        box_rows = Concat <axis = 1> (centre, sides)
+        shares = Div (box_rows, side)
+        pred_boxes = Unsqueeze (shares, axis0)
+        """,
+        f"float[1, {_K}, {_C}] logits, float[1, {_K}, 4] pred_boxes",
+        {"least": 1e-6, "most_chance": 1 - 1e-6, "side": float(SIDE)},
+    ),
+}
+"""Of each head: how it is made from the boxes, its outputs, its constants."""
+
+
+def make_rows_detector(path: Path, rows: ArrayLike) -> Path:
+    """An end2end detector that gives these rows (n, 6) always: corners in input pixels, score, class."""
+    rows = np.asarray(rows, np.float32)
+    text = f"""detector (float[1, 3, {SIDE}, {SIDE}] images) => (float[1, {len(rows)}, 6] output) {{
+        shape = Shape (images)
+        one = Gather (shape, first)
+        times = Concat <axis = 0> (one, others)
+        output = Tile (rows, times)
+    }}"""
+    return save_model(path, text, {"first": [0], "others": [1, 1], "rows": rows[None]})
+
+
+def make_image_tower(path: Path, batch: str | int = "n", dim: int = DIM) -> Path:
+    """Pictures (n, 3, 32, 32), values 0..1 -> (n, 32): colours, a constant, the layout by quarters."""
+    side, half = VIEW_SIDE, VIEW_SIDE // 2
+    text = f"""
+    image (float[{batch}, 3, {side}, {side}] pixel_values) => (float[{batch}, {dim}] image_embeds) {{
+        high = ReduceMax <axes = [1]> (pixel_values)
+        low = ReduceMin <axes = [1]> (pixel_values)
+        saturation = Sub (high, low)
+        square = ReduceSumSquare <axes = [1]> (pixel_values)
+        falling = Mul (square, steepness)
+        nearness = Conv (pixel_values, anchors, lengths)
+        exponent = Sub (nearness, falling)
+        likeness = Exp (exponent)
+        inked = Mul (likeness, saturation)
+        sums = GlobalAveragePool (inked)
+        ink = GlobalAveragePool (saturation)
+        some_ink = Max (ink, least)
+        shares = Div (sums, some_ink)
+        colours = Flatten (shares)
+        quarters = AveragePool <kernel_shape = [{half}, {half}], strides = [{half}, {half}]> (saturation)
+        flat_quarters = Flatten (quarters)
+        layout = Mul (flat_quarters, layout_weight)
+        blank = Flatten (ink)
+        nothing = Mul (blank, zero)
+        constant = Add (nothing, some)
+        image_embeds = Concat <axis = 1> (colours, constant, layout)
+    }}"""
+    return save_model(path, text, _tower_constants())
+
+
+def _anchors() -> Floats:
+    """float32 (27, 3): the colours of the histogram, 0..1."""
+    levels = np.array([0, 0.5, 1], np.float32)
+    return np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(-1, 3)
+
+
+def _tower_constants() -> dict[str, ArrayLike]:
+    steepness = 1 / (2 * _WIDTH_OF_A_COLOUR**2)
+    anchors = _anchors()
+    return {
+        "steepness": steepness,
+        "anchors": (2 * steepness * anchors)[:, :, None, None],
+        "lengths": -steepness * (anchors**2).sum(axis=1),
+        "least": 1e-3,
+        "layout_weight": _LAYOUT_WEIGHT,
+        "zero": 0.0,
+        "some": _CONSTANT,
+    }
+
+
+WORDS = ("a", "photo", "of", "the", *COLOURS)
+PAD_ID = len(WORDS) + 1
+
+
+def make_text_tower(folder: Path, masked: bool = True) -> tuple[Path, Path]:
+    """(text.onnx, tokenizer.json): the mean of the words' vectors, that of a colour being its histogram.
+
+    What must not count spoils every text: padding where a `masked` tower is not fed the mask, and [UNK] where
+    another tower is padded with the usual 0 in place of the tokenizer's own padding.
+    """
+    colours = np.array(list(COLOURS.values())) / 255
+    distances = ((colours[:, None] - _anchors()[None]) ** 2).sum(axis=2)
+    table = np.zeros((PAD_ID + 1, DIM), np.float32)
+    table[:, 27] = 1e-3
+    table[1 + len(WORDS) - len(COLOURS) : PAD_ID, :27] = np.exp(-distances / (2 * _WIDTH_OF_A_COLOUR**2))
+    table[PAD_ID if masked else 0] = -1
+    mask = ", int64[n, m] attention_mask" if masked else ""
+    weights = "attention_mask" if masked else "input_ids"
+    text = f"""text (int64[n, m] input_ids{mask}) => (float[n, {DIM}] text_embeds) {{
+        words = Gather (table, input_ids)
+        weights = Cast <to = 1> ({weights})
+        kept = Mul (weights, {"one" if masked else "zero"})
+        shares = Add (kept, {"zero" if masked else "one"})
+        columns = Unsqueeze (shares, last)
+        weighed = Mul (words, columns)
+        text_embeds = ReduceMean <axes = [1], keepdims = 0> (weighed)
+    }}"""
+    tower = save_model(folder / "text.onnx", text, {"table": table, "one": 1.0, "zero": 0.0, "last": [-1]})
+    vocabulary = {word: number for number, word in enumerate(("[UNK]", *WORDS, "[PAD]"))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.enable_padding(pad_id=PAD_ID, pad_token="[PAD]")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return tower, folder / "tokenizer.json"
+
+
+def make_bundle(
+    folder: Path, llm: LlmSpec | None = None, family: Family = "end2end", calibrated: bool = True
+) -> Bundle:
+    """A whole bundle in `folder`, its parts beside it; calibrated on blobs of many colours."""
+    parts = folder.with_name(f"{folder.name}-parts")
+    parts.mkdir(parents=True)
+    labels = parts / "labels.txt"
+    labels.write_text("\n".join(LABELS) + "\n", encoding="utf-8")
+    detector = DetectorSpec(
+        make_detector(parts / "detector.onnx", family), labels, FAMILIES[family], DETECTOR_INPUT
+    )
+    text = TextSpec(*make_text_tower(parts), TEXT_CONTEXT)
+    embedder = EmbedderSpec("tiny-1", DIM, make_image_tower(parts / "image.onnx"), IMAGE_INPUT, text)
+    bundle = write_bundle(BundleSpec("tiny", "1", "drawn", "Apache-2.0", detector, embedder, llm), folder)
+    return rewrite_calibration(folder, fit_on_blobs(bundle.embedder)) if calibrated else bundle
+
+
+def fit_on_blobs(part: EmbedderPart, seed: int = 7) -> calibration.Calibration:
+    """The calibration of an embedder on blobs: one colour is one individual, strangers have another one."""
+    rng = np.random.default_rng(seed)
+    embedder = Embedder(part, load_device())
+    levels = (35, 130, 240)
+    colours = [rgb for rgb in product(levels, repeat=3) if max(rgb) > min(rgb)]
+    crops = [_crop(colour, rng) for colour in colours for _ in range(_PICTURES)]
+    vectors = embedder.images(crops).reshape(len(colours), _PICTURES, -1)
+    same = np.einsum("id,ipd->ip", vectors[:, 0], vectors[:, 1:]).ravel()
+    strangers = np.einsum("id,jpd->ijp", vectors[:, 0], vectors[:, 1:])[~np.eye(len(colours), dtype=bool)]
+    return calibration.fit(same, strangers.ravel(), f"blobs of {len(colours)} colours, seed {seed}")
+
+
+def _crop(colour: tuple[int, int, int], rng: np.random.Generator) -> Pixels:
+    """A blob that fills its picture, in more or less light."""
+    light = rng.uniform(0.8, 1.05)
+    red, green, blue = (round(value * light) for value in colour)
+    width, height = (int(side) for side in rng.integers(30, 90, 2))
+    shape: Shape = LABELS[int(rng.integers(len(LABELS)))]
+    return draw([Blob((red, green, blue), (0, 0, width, height), shape)], (width, height))
+
+
+if __name__ == "__main__":
+    make_bundle(Path(sys.argv[1]))
