@@ -223,6 +223,10 @@ def cut_short(name: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-9])
 
 
+def lengthen(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes() + bytes(2))
+
+
 def save_outside(folder: Path) -> None:
     onnx.save_model(
         loose_parts.scaled(1), folder / "image.onnx", save_as_external_data=True, size_threshold=0
@@ -252,6 +256,7 @@ WRONG_FILES: list[tuple[Callable[[Path], object], str, str]] = [
     (write("text.onnx", b"<html>Not found</html>"), "text.onnx is not a whole ONNX model", "restore"),
     (write("text.onnx", b"\x08\x09"), "text.onnx is not a whole ONNX model", "restore"),
     (write("text.onnx", b"\x3a" + b"\xff" * 11), "text.onnx is not a whole ONNX model", "restore"),
+    (lengthen("detector.onnx"), "detector.onnx is not a whole ONNX model", "restore the file"),
     (cut_short("detector.onnx"), "detector.onnx is not a whole ONNX model", "restore the file"),
     (save_outside, "image.onnx keeps its weights in another file", "save the model as one file"),
 ]  # fmt: skip

@@ -88,6 +88,8 @@ def test_a_text_with_the_ending_or_a_slash_is_a_path(jetson: Path, monkeypatch: 
     monkeypatch.chdir(jetson.parent)
     assert load_device("jetson.toml").name == "jetson"
     assert load_device("./jetson.toml").name == "jetson"
+    (jetson.parent / "board").write_text(FULL, encoding="utf-8")
+    assert load_device("./board").name == "jetson"
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from kinsight_export.parts import (
     EmbedderSpec,
     LlmSpec,
     TextSpec,
+    _put_in_place,
     rewrite_calibration,
     write_bundle,
 )
@@ -195,6 +196,15 @@ def test_a_full_disk_leaves_the_old_bundle_and_nothing_else(spec: BundleSpec, ou
     old = write_bundle(bare(spec), out)
     with files_up_to(size), pytest.raises(BundleError, match=r"bundle cannot be written .*: make the folder"):
         write_bundle(spec, out, replace=True)
+    assert list(out.parent.iterdir()) == [out] and read_bundle(out) == old
+
+
+def test_the_old_bundle_comes_back_where_the_new_one_cannot_take_its_place(
+    spec: BundleSpec, out: Path
+) -> None:
+    old = write_bundle(spec, out)
+    with pytest.raises(FileNotFoundError):
+        _put_in_place(out.with_name("gone"), out)
     assert list(out.parent.iterdir()) == [out] and read_bundle(out) == old
 
 

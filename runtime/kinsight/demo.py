@@ -86,18 +86,16 @@ class Demo:
         """The scene of every pupil's query, by its folder."""
         self._say("\nLooking at other photos of these, and of strangers")
         scenes = {pupil.folder: assistant.look(pupil.query) for pupil in pupils}
-        right = 0
         for pupil in pupils:
-            scene, expected = scenes[pupil.folder], [pupil.lesson.name] if pupil.lesson else []
+            scene = scenes[pupil.folder]
             named = [match.concept for _, match in scene.accepted()]
-            right += named == expected
             maybe = [f"maybe {match.concept}" for _, match in scene.unsure()]
             words = ", ".join([*named, *maybe]) or "nobody known"
-            self._say(f"  {_short(pupil.query)}, {' '.join(expected) or 'a stranger'}: {words}")
+            self._say(f"  {_short(pupil.query)}, {_name(pupil)}: {words}")
             picture = annotate(scene.photo.pixels, scene_marks(scene))
             save(picture, out / f"{pupil.folder}-{pupil.query.stem}.jpg")
             self._sheet.append((picture, words))
-        self._say(f"  {right} of {len(pupils)} right; per photo {_mean_times(list(scenes.values()))}")
+        self._say(f"  {_counted(pupils, scenes)}; per photo {_mean_times(list(scenes.values()))}")
         return scenes
 
     def _ask(self, assistant: Assistant, pupils: Sequence[Pupil], scenes: Mapping[str, Scene]) -> None:
@@ -181,6 +179,16 @@ def _name(pupil: Pupil) -> str:
 
 def _short(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
+
+
+def _counted(pupils: Sequence[Pupil], scenes: Mapping[str, Scene]) -> str:
+    """How many were named, rightly and wrongly."""
+    named = {folder: {match.concept for _, match in scene.accepted()} for folder, scene in scenes.items()}
+    friends = [pupil for pupil in pupils if pupil.lesson]
+    strangers = [pupil for pupil in pupils if not pupil.lesson]
+    right = sum(named[pupil.folder] == {_name(pupil)} for pupil in friends)
+    wrong = sum(bool(named[pupil.folder]) for pupil in strangers)
+    return f"{right} of {len(friends)} recognised, {wrong} of {len(strangers)} strangers wrongly named"
 
 
 def _mean_times(scenes: Sequence[Scene]) -> str:

@@ -166,9 +166,8 @@ def _decide(
 
 def _contradicted(category: str, label: str, score: float, vocabulary: frozenset[str]) -> bool:
     """Whether the detector surely sees another kind than the user gave, where it knows both kinds."""
-    return (
-        score >= _SURE_LABEL and category.casefold() != label.casefold() and category.casefold() in vocabulary
-    )
+    given, seen = category.casefold(), label.casefold()
+    return score >= _SURE_LABEL and given != seen and {given, seen} <= vocabulary
 
 
 def _one_box_each(rows: Sequence[tuple[Match, ...]]) -> tuple[tuple[Match, ...], ...]:

@@ -46,12 +46,14 @@ def meant(scene: Scene, category: str) -> list[int]:
 def choose(scene: Scene, category: str, box: Box | None, region: int | None) -> Box:
     """The box that is taught: the one given, or the only candidate; the whole photo where nothing is found.
 
-    `region` counts from 1, as in `look`. A category narrows the candidates to its kind. Raises RegionError
-    where the box or the number does not fit the photo, or where several candidates are left.
+    `region` counts from 1, as in `look`; 0 is the whole photo. A category narrows the candidates to its kind.
+    Raises RegionError where the box or the number does not fit the photo, or where several candidates are left.
     """
     photo, regions = scene.photo, scene.regions
     if box is not None:
         return _inside(box, photo)
+    if region == 0:
+        return _whole(photo)
     if region is not None:
         if not 1 <= region <= len(regions):
             raise RegionError(
@@ -63,7 +65,7 @@ def choose(scene: Scene, category: str, box: Box | None, region: int | None) -> 
         return regions.box(region - 1)
     rows = meant(scene, category)
     if not rows:
-        return 0.0, 0.0, float(photo.width), float(photo.height)
+        return _whole(photo)
     if len(rows) > 1:
         raise RegionError(
             f"several things could be meant ({'; '.join(describe(scene, row) for row in sorted(rows))})",
@@ -103,6 +105,10 @@ def _prominence(photo: Photo, regions: Regions, row: int) -> float:
     )
     size = min(share((x0, y0, x1, y1), photo.width, photo.height), 0.8)
     return float(np.sqrt(regions.scores[row] * size) * (1 - 0.5 * off_centre))
+
+
+def _whole(photo: Photo) -> Box:
+    return 0.0, 0.0, float(photo.width), float(photo.height)
 
 
 def _inside(box: Box, photo: Photo) -> Box:

@@ -83,16 +83,18 @@ def remember(desk: Desk, teaching: Teaching, photo: Path) -> None:
     with desk.assistant() as assistant:
         from kinsight.assistant import Lesson
         from kinsight.image import Mark, annotate, save
+        from kinsight.teach import choose
 
         _check_name(assistant.store, teaching)
         scene = assistant.look(photo)
-        box, words = _spot(scene, teaching)
+        region = _region(scene, teaching)
+        box = choose(scene, teaching.category, teaching.box, region)
         if teaching.out:
             save(annotate(scene.photo.pixels, [Mark(box, teaching.name, "accepted")]), teaching.out)
         lesson = Lesson(teaching.name, teaching.category, teaching.info, teaching.add)
-        concept = assistant.remember(scene.photo, lesson, box)
+        concept = assistant.remember(scene.photo, lesson, teaching.box, region)
         views = f", {len(concept.views)} views now" if teaching.add else ""
-        say(clean_line(f"{concept.name} is remembered{views}: {words}"))
+        say(clean_line(f"{concept.name} is remembered{views}: {_spot(scene, box, region)}"))
         desk.note(timings_line(scene.timings_ms, {}))
 
 
@@ -142,22 +144,26 @@ def _check_name(store: Store, teaching: Teaching) -> None:
             )
 
 
-def _spot(scene: Scene, teaching: Teaching) -> tuple[Box, str]:
-    """(the box that is taught, the same in words)."""
-    from kinsight.prompt import position
-    from kinsight.teach import choose, describe, meant
+def _region(scene: Scene, teaching: Teaching) -> int | None:
+    """The region that is taught, as numbered by look, 0: the whole photo; None where a box was given."""
+    from kinsight.teach import meant
 
-    width, height = scene.photo.width, scene.photo.height
-    if teaching.box is not None:
-        box = choose(scene, "", teaching.box, None)
-        return box, f"your box, {position(box, width, height)}"
-    region = teaching.region
+    if teaching.box is not None or teaching.region is not None:
+        return teaching.region
+    rows = meant(scene, teaching.category)
+    if len(rows) > 1:
+        return _which(scene, rows, teaching)
+    return rows[0] + 1 if rows else 0
+
+
+def _spot(scene: Scene, box: Box, region: int | None) -> str:
+    """What was taught, in words."""
+    from kinsight.prompt import position
+    from kinsight.teach import describe
+
     if region is None:
-        rows = meant(scene, teaching.category)
-        region = _which(scene, rows, teaching) if len(rows) > 1 else rows[0] + 1 if rows else 0
-    if region == 0:
-        return (0.0, 0.0, float(width), float(height)), "the whole photo"
-    return choose(scene, "", None, region), describe(scene, region - 1)
+        return f"your box, {position(box, scene.photo.width, scene.photo.height)}"
+    return describe(scene, region - 1) if region else "the whole photo"
 
 
 def _which(scene: Scene, rows: list[int], teaching: Teaching) -> int:

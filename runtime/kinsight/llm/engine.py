@@ -13,6 +13,7 @@ import numpy as np
 from kinsight.errors import ModelError
 from kinsight.llm.answer import AnswerText, Banned, is_loop, ranked
 from kinsight.llm.model import Model
+from kinsight.llm.native import MEND_FILE
 from kinsight.llm.spans import Prompt, TextSpan
 from kinsight.llm.stream import Stream, Tally
 from kinsight.llm.template import SAMPLE, ChatTemplate
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _LONGEST_TOKEN = 64  # bytes on average over a prompt: no tokeniser comes near
 _GREEDY = Generation()
-_MEND_FILE = "restore the bundle, or make the GGUF file again"
 _MEND_LENGTH = "shorten the texts, use fewer references or pictures, or ask for a shorter answer"
 
 
@@ -94,7 +94,7 @@ class Llm:
             raise ModelError(f"{problem}, but only {self.part.context} fit", _MEND_LENGTH)
         if not prompt.ends_in_text:
             prompt.close()
-            raise ModelError("the chat template of this model ends a prompt in no text", _MEND_FILE)
+            raise ModelError("the chat template of this model ends a prompt in no text", MEND_FILE)
         tally.tokens["prompt"] = len(prompt)
         return Stream(self._answer(prompt, options, tally), tally)
 
@@ -161,7 +161,7 @@ class Llm:
             for token in ranked(self._model.logits(), options.temperature, rng):
                 if not banned.ends(said + self._words.piece(token)):
                     return token
-            raise ModelError("the language model gives no finite logits", _MEND_FILE)
+            raise ModelError("the language model gives no finite logits", MEND_FILE)
 
         with tally.timed("first_token"):
             position = self._read(prompt, tally)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kinsight.llm.native import failure, library, physical_cores
+from kinsight.llm.native import MEND_FILE, failure, library, physical_cores
 from kinsight.llm.vocabulary import Vocabulary
 from kinsight.types import Floats
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from kinsight.bundle import LlmPart
     from kinsight.config import DeviceConfig
 
-_MEND_FILE = "restore the bundle, or make the GGUF file again"
 _MEND_MEMORY = "choose a smaller bundle, or change [llm] in the device config"
 _LEAST_BATCH = 512  # tokens
 
@@ -44,7 +43,7 @@ class Model:
         params.n_gpu_layers = device.gpu_layers
         handle = self._llama.llama_model_load_from_file(str(part.file).encode(), params)
         if not handle:
-            raise failure(f"{part.file.name} cannot be loaded", _MEND_FILE)
+            raise failure(f"{part.file.name} cannot be loaded", MEND_FILE)
         stack.callback(self._llama.llama_model_free, handle)
         return handle
 
@@ -79,7 +78,7 @@ class Model:
         for start in range(0, len(tokens), self.batch_tokens):
             some = tokens[start : start + self.batch_tokens]
             self._fill(some, position + start)
-            self._batch.logits[len(some) - 1] = start + len(some) == len(tokens)
+            self._batch.logits[len(some) - 1] = 1
             if self._llama.llama_decode(self.context, self._batch) != 0:
                 raise failure("the language model stopped", _MEND_MEMORY)
 
@@ -97,5 +96,5 @@ class Model:
         """float32 (vocabulary,), unnormalised, valid until the next decode."""
         pointer = self._llama.llama_get_logits_ith(self.context, -1)
         if not pointer:
-            raise failure("the language model gave no logits", _MEND_FILE)
+            raise failure("the language model gave no logits", MEND_FILE)
         return np.ctypeslib.as_array(pointer, shape=(len(self.vocabulary),))

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from kinsight.errors import MissingPackage, ModelError
 
 PACKAGE = "llama-cpp-python==0.3.36"
+MEND_FILE = "restore the bundle, or make the GGUF file again"
 _GGML_LOG_LEVEL_ERROR = 4
 _FUNCTION_PREFIX = re.compile(r"^\w+:\s*")
 

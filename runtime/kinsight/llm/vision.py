@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from kinsight.config import DeviceConfig
 
 _MEND = "restore the bundle, or see to `mmproj` and `image_max_tokens` in its [llm]"
-_GREY = 128
 _MEND_PICTURE = "use a picture of another size"
+_GREY = 128
 
 
 class VisionEncoder:
@@ -102,8 +102,8 @@ class VisionEncoder:
 
     def read(self, span: PictureSpan, embeddings: Any, position: int) -> None:
         """Reads a picture's embeddings into the model's context, from a position on."""
-        unused = self._mtmd.mtmd_helper_post_decode_callback()
-        after = self._mtmd.llama_cpp.llama_pos()
+        no_callback = self._mtmd.mtmd_helper_post_decode_callback()
+        after = library().llama.llama_pos()
         failed = self._mtmd.mtmd_helper_decode_image_chunk(
             self.handle,
             self._model.context,
@@ -113,7 +113,7 @@ class VisionEncoder:
             0,
             self._model.batch_tokens,
             ctypes.byref(after),
-            unused,
+            no_callback,
             None,
         )
         if failed:

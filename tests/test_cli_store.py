@@ -1,0 +1,155 @@
+"""The verbs of the store, without any bundle, and what of a name may reach the terminal."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from crops import crop
+from terminal import Terminal, fine, typed
+
+from kinsight.cli.show import clean, clean_line
+from kinsight.image import encode_jpeg, load
+from kinsight.store import NewView
+from tiny import Blob, draw
+
+NASTY = "\x1b[2J\x1b]0;owned\x07[bold red]Lala[/bold red]\x9b31m\u202eevil\x00"
+
+
+@pytest.fixture
+def kinsight(home: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """With Lala and Tom in the store, and no bundle."""
+    home.mkdir(mode=0o700)
+    monkeypatch.setattr("sys.stdin", None)
+    terminal = Terminal(home, None, capfd)
+    with terminal.store() as store:
+        store.remember(picture("red"), "Lala", "dog", "Lala loves the sea.\nShe sleeps a lot.")
+        store.add_view("Lala", picture("green"))
+        store.remember(picture("blue"), "Tom")
+    return terminal
+
+
+def picture(colour: str) -> NewView:
+    made = crop(len(colour))
+    pixels = draw([Blob(colour, (0, 0, 90, 60))], (90, 60))
+    return NewView(encode_jpeg(pixels), made.xyxy, made.photo_sha256, made.embedder_id, made.vector)
+
+
+def test_concepts(kinsight: Terminal) -> None:
+    lala, tom = fine(kinsight("concepts")).out.splitlines()
+    assert lala.split("  ") == ["Lala", "dog", "2 views", "Lala loves the sea. She sleeps a lot."]
+    assert tom.split() == ["Tom", "1", "view"]
+    shape = fine(kinsight("concepts", "--json")).json
+    with kinsight.store() as store:
+        known = store.concepts()
+    assert shape["format"] == 1
+    assert [concept["name"] for concept in shape["concepts"]] == ["Lala", "Tom"]
+    for concept, record in zip(known, shape["concepts"], strict=True):
+        assert record.keys() == asdict(concept).keys()
+        assert [view["id"] for view in record["views"]] == [view.id for view in concept.views]
+        assert tuple(record["views"][0]["xyxy"]) == concept.views[0].xyxy
+
+
+def test_an_empty_store_says_what_to_do(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    kinsight = Terminal(tmp_path / "new", None, capfd)
+    assert "kinsight remember PHOTO --name NAME" in fine(kinsight("concepts")).out
+    assert fine(kinsight("concepts", "--json")).json == {"format": 1, "concepts": []}
+    assert fine(kinsight("history")).out == "Nothing was changed yet.\n"
+
+
+def test_show(kinsight: Terminal, tmp_path: Path) -> None:
+    said = fine(kinsight("show", "lala", "--out", tmp_path / "views.png"))
+    assert said.out.splitlines()[:3] == [
+        "name      Lala",
+        "category  dog",
+        "info      Lala loves the sea. She sleeps a lot.",
+    ]
+    assert said.err == f"its views are in {tmp_path / 'views.png'}\n"
+    sheet = load(tmp_path / "views.png").pixels
+    assert (sheet.shape[1], sheet.shape[0]) == (640, 320)
+    assert fine(kinsight("show", "Tom", "--out", tmp_path / "tom.png", "-q")).err == ""
+    assert load(tmp_path / "tom.png").pixels[30, 45] == pytest.approx((30, 50, 225), abs=12)
+    shape = fine(kinsight("show", "Lala", "--json")).json
+    assert (shape["format"], shape["concept"]["info"]) == (1, "Lala loves the sea.\nShe sleeps a lot.")
+
+
+def test_edit_and_undo(kinsight: Terminal) -> None:
+    words = "--rename", "Lalita", "--category", "", "--info", "New.", "--alias", "Lala", "--alias", "L"
+    said = fine(kinsight("edit", "Lala", *words))
+    assert said.out.splitlines()[:4] == [
+        "Changed.",
+        "name   Lalita",
+        "also   Lala, L",
+        "info   New.",
+    ]
+    assert fine(kinsight("edit", "L", "--no-alias", "L", "--info", "New.")).out.startswith("Changed.")
+    assert fine(kinsight("edit", "Lala", "--info", "New.")).out.startswith("It was so already.")
+    for _ in range(2):
+        assert fine(kinsight("undo")).out.startswith("Undone: ")
+    with kinsight.store() as store:
+        concept = store.concept("Lala")
+    assert (concept.name, concept.category, concept.aliases) == ("Lala", "dog", ())
+
+
+def test_edit_without_a_change_says_what_can_be_changed(kinsight: Terminal) -> None:
+    said = kinsight("edit", "Lala")
+    assert said.code == 2
+    assert said.err == (
+        "kinsight: nothing is to be changed, give --rename, --category, --info or an alias: "
+        "see `kinsight edit --help`.\n"
+    )
+
+
+def test_history(kinsight: Terminal) -> None:
+    lines = fine(kinsight("history")).out.splitlines()
+    assert [line.split("  ")[1] for line in lines] == [
+        'remembered "Tom"',
+        'added a view of "Lala"',
+        'remembered "Lala"',
+    ]
+    (entry,) = fine(kinsight("history", "--limit", "1", "--json")).json["history"]
+    assert (entry["verb"], entry["summary"]) == ("remember", 'remembered "Tom"')
+    assert entry["at"].startswith("20")
+
+
+def test_forget_asks_first(kinsight: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = kinsight("forget", "lala")
+    assert (said.code, said.out) == (1, "")
+    assert said.err == (
+        "kinsight: forgetting Lala with 2 views cannot be undone: pass --yes to do it without being asked.\n"
+    )
+    with typed("n\n", monkeypatch):
+        said = kinsight("forget", "lala")
+    assert said.code == 130
+    assert "Forget Lala with 2 views? This cannot be undone. [y/N]" in said.err
+    with kinsight.store() as store:
+        assert [concept.name for concept in store.concepts()] == ["Lala", "Tom"]
+    with typed("y\n", monkeypatch):
+        assert fine(kinsight("forget", "lala")).out == "Lala is forgotten.\n"
+    assert fine(kinsight("forget", "tom", "--yes")).out == "Tom is forgotten.\n"
+    with kinsight.store() as store:
+        assert store.concepts() == []
+
+
+def test_no_control_character_of_a_name_reaches_the_terminal(kinsight: Terminal) -> None:
+    """The store lets none in, but another program may."""
+    with sqlite3.connect(kinsight.home / "store.db") as db:
+        db.execute("update concept set name = ?, info = ? where id = 1", (NASTY, NASTY))
+        db.execute("update journal set summary = ?", (f'remembered "{NASTY}"',))
+    db.close()
+    shown = "\\x1b[2J\\x1b]0;owned\\x07[bold red]Lala[/bold red]\\x9b31m\\u202eevil\\x00"
+    for words in (["concepts"], ["show", "Lala"], ["history"], ["forget", "Lala"], ["undo"]):
+        said = kinsight(*words)
+        assert shown in said.out + said.err, words
+        assert not {"\x1b", "\x07", "\x9b", "\u202e", "\x00"} & set(said.out + said.err)
+    said = fine(kinsight("concepts", "--json"))
+    assert not {"\x1b", "\x9b", "\u202e"} & set(said.out)
+    assert said.json["concepts"][0]["info"] == NASTY
+
+
+def test_clean() -> None:
+    assert clean("two\r\nlines\tand é 狗 🐕\u200d🦺") == "two\nlines\tand é 狗 🐕\u200d🦺"
+    assert clean("\r\ud800") == "\\x0d\\ud800"
+    assert clean_line("two\nlines\r\n\x1b") == "two lines \\x1b"

@@ -1,0 +1,195 @@
+"""Holding answers to the facts: which are given, and which give way to plain words."""
+
+from __future__ import annotations
+
+import pytest
+
+from kinsight.prompt import (
+    Asked,
+    Facts,
+    Seen,
+    denies,
+    fault,
+    forbidden_names,
+    free_names,
+    made_up,
+    scene_words,
+    told,
+    unused,
+    wrong_names,
+)
+from kinsight.prompt.question import Kind
+from kinsight.types import Concept
+
+LALA = Concept(1, "Lala", ("Lalita",), "dog", "Lala is five years old and loves carrots.")
+TOM = Concept(2, "Tom", (), "cat", "Tom is a friend of Ann Lee.")
+ANN = Concept(3, "Ann")
+ANN_LEE = Concept(4, "Ann Lee")
+KNOWN = (LALA, TOM, ANN, ANN_LEE)
+NAMES = [name for concept in KNOWN for name in concept.names]
+
+HERE = Facts((Seen(LALA, "on the left", "dog"),), (), ("a cup on the right",))
+CORNER = Facts((Seen(LALA, "at the top left", "dog"),), (), ())
+SOMEWHERE = Facts((Seen(LALA, "", ""),), (), ())
+BOTH = Facts((Seen(LALA, "on the left", "dog"), Seen(TOM, "on the right", "cat")), (), ())
+MAYBE = Facts((), (Seen(LALA, "on the left", "dog"),), ())
+NOBODY = Facts((), (), ("a dog on the left",))
+
+
+def fault_of(answer: str, facts: Facts, kind: Kind, *concepts: Concept) -> str:
+    asked = Asked(kind, concepts)
+    return fault(answer, facts, asked, forbidden_names(KNOWN, facts, asked))
+
+
+GOOD: list[tuple[str, Facts, Kind, tuple[Concept, ...]]] = [
+    ("Lala is in the photo.", HERE, "who", ()),
+    ("That is Lalita, on the left.", HERE, "who", ()),
+    ("Lala and Tom are in the photo.", BOTH, "who", ()),
+    ("Lala is on the left and Tom is on the right.", BOTH, "who", ()),
+    ("I don't know anyone in this photo.", NOBODY, "who", ()),
+    ("Nobody that I know.", NOBODY, "who", ()),
+    ("Lala is on the left.", HERE, "where", (LALA,)),
+    ("On the left side of the photo you see Lala.", HERE, "where", (LALA,)),
+    ("Lala is in the upper left corner.", CORNER, "where", (LALA,)),
+    ("Lala is in the photo.", SOMEWHERE, "where", (LALA,)),
+    ("I don't see Tom.", HERE, "where", (TOM,)),
+    ("Yes, Lala is in the photo.", HERE, "presence", (LALA,)),
+    ("Yes, Lala is there, on the left.", HERE, "presence", (LALA,)),
+    ("No, Tom is not in the photo.", HERE, "presence", (TOM,)),
+    ("No, I can't see Tom in this photo.", NOBODY, "presence", (TOM,)),
+    ("Maybe: the dog on the left could be Lala.", MAYBE, "presence", (LALA,)),
+    ("I am not sure, but it may be Lala.", MAYBE, "where", (LALA,)),
+    ("Lala is there. I don't see Tom.", HERE, "presence", (LALA, TOM)),
+    ("Lala loves carrots.", HERE, "other", (LALA,)),
+    ("A dog lies on a sofa.", NOBODY, "caption", ()),
+    ("Lala lies on a sofa.", HERE, "caption", ()),
+]
+
+BAD: list[tuple[str, Facts, Kind, tuple[Concept, ...], str]] = [
+    ("", HERE, "who", (), "empty"),
+    (" \n", HERE, "other", (), "empty"),
+    ("Tom is in the photo.", HERE, "who", (), "it names Tom"),
+    ("Lala and Tom are in the photo.", HERE, "who", (), "it names Tom"),
+    ("Lala is in the photo, with Ann Lee.", HERE, "who", (), "it names Ann Lee"),
+    ("A dog is in the photo.", HERE, "who", (), "leaves out Lala"),
+    ("Lala is in the photo.", BOTH, "who", (), "leaves out Tom"),
+    ("Lala is not in the photo.", HERE, "who", (), "denies or doubts Lala"),
+    ("Maybe it is Lala.", HERE, "who", (), "denies or doubts Lala"),
+    ("Lala is on the right.", HERE, "who", (), "puts Lala elsewhere"),
+    ("A dog on a sofa.", NOBODY, "who", (), "does not say that nobody is known"),
+    ("Lala is in the photo.", MAYBE, "who", (), "it names Lala"),
+    ("Lala is on the right.", HERE, "where", (LALA,), "puts Lala elsewhere"),
+    ("Lala is in the photo.", HERE, "where", (LALA,), "does not say where Lala is"),
+    ("Lala is on the left.", CORNER, "where", (LALA,), "does not say where Lala is"),
+    ("Lala is on the left.", SOMEWHERE, "where", (LALA,), "puts Lala elsewhere"),
+    ("On the left.", HERE, "where", (LALA,), "leaves out Lala"),
+    ("I don't see Lala.", HERE, "where", (LALA,), "denies or doubts Lala"),
+    ("Tom is on the left.", HERE, "where", (TOM,), "does not deny Tom"),
+    ("Tom is on the left.", NOBODY, "where", (TOM,), "does not deny Tom"),
+    ("No, Lala is not in the photo.", HERE, "presence", (LALA,), "denies or doubts Lala"),
+    ("Lala may be in the photo.", HERE, "presence", (LALA,), "denies or doubts Lala"),
+    ("Yes.", HERE, "presence", (LALA,), "leaves out Lala"),
+    ("Yes, Tom is in the photo.", HERE, "presence", (TOM,), "does not deny Tom"),
+    ("Maybe Tom is not in the photo.", HERE, "presence", (TOM,), "does not deny Tom"),
+    ("Yes, Lala is in the photo.", MAYBE, "presence", (LALA,), "too sure of Lala"),
+    ("No, Lala is absent.", MAYBE, "presence", (LALA,), "too sure of Lala"),
+    ("I don't see Tom, but Ann is here.", HERE, "presence", (TOM,), "it names Ann"),
+    ("Yes, Lala and Tom are there.", HERE, "presence", (LALA, TOM), "does not deny Tom"),
+    ("Lala is asleep, like Tom.", HERE, "other", (LALA,), "it names Tom"),
+    ("Lala is not in the photo.", HERE, "other", (LALA,), "denies or doubts Lala"),
+    ("Tom is in the photo.", HERE, "other", (TOM,), "does not deny Tom"),
+    ("Tom lies on a sofa.", NOBODY, "caption", (), "it names Tom"),
+    ("A dog lies on a sofa.", HERE, "caption", (), "leaves out Lala"),
+]
+
+
+@pytest.mark.parametrize(("answer", "facts", "kind", "concepts"), GOOD)
+def test_a_right_answer_is_given(
+    answer: str, facts: Facts, kind: Kind, concepts: tuple[Concept, ...]
+) -> None:
+    assert fault_of(answer, facts, kind, *concepts) == ""
+
+
+@pytest.mark.parametrize(("answer", "facts", "kind", "concepts", "what"), BAD)
+def test_a_wrong_answer_is_found_out(
+    answer: str, facts: Facts, kind: Kind, concepts: tuple[Concept, ...], what: str
+) -> None:
+    assert what in fault_of(answer, facts, kind, *concepts)
+
+
+@pytest.mark.parametrize("facts", [HERE, CORNER, SOMEWHERE, BOTH, MAYBE, NOBODY])
+@pytest.mark.parametrize("concepts", [(LALA,), (TOM,), (LALA, TOM)])
+@pytest.mark.parametrize("kind", ["where", "presence", "other"])
+def test_the_plain_words_are_a_right_answer(facts: Facts, kind: Kind, concepts: tuple[Concept, ...]) -> None:
+    plain = scene_words("Is that so?", facts, Asked(kind, concepts), NAMES)
+    assert fault_of(plain, facts, kind, *concepts) == ""
+
+
+@pytest.mark.parametrize("facts", [HERE, CORNER, SOMEWHERE, BOTH, MAYBE, NOBODY])
+def test_the_plain_words_on_who_is_there_are_a_right_answer(facts: Facts) -> None:
+    assert fault_of(scene_words("Who?", facts, Asked("who", ()), NAMES), facts, "who") == ""
+
+
+def test_a_free_name_may_contain_a_forbidden_one() -> None:
+    with_ann_lee = Facts((Seen(ANN_LEE, "on the left", "person"),), (), ())
+    assert fault_of("Ann Lee is on the left.", with_ann_lee, "who") == ""
+    assert fault_of("Ann Lee is there, and Ann.", with_ann_lee, "who") == "it names Ann"
+    assert wrong_names("Ann Lee and Tom", ["Ann Lee"], ["Ann", "Tom"]) == {"Tom"}
+
+
+def test_the_free_and_the_forbidden_names_of_a_photo() -> None:
+    assert free_names(KNOWN, HERE, Asked("who", ())) == ["Lala", "Lalita"]
+    assert forbidden_names(KNOWN, HERE, Asked("who", ())) == ["Tom", "Ann", "Ann Lee"]
+    assert forbidden_names(KNOWN, HERE, Asked("where", (TOM,))) == ["Ann", "Ann Lee"]
+    assert forbidden_names(KNOWN, MAYBE, Asked("who", ())) == ["Lala", "Lalita", "Tom", "Ann", "Ann Lee"]
+
+
+def test_without_a_photo_the_names_in_the_info_are_free() -> None:
+    asked = Asked("other", (TOM,))
+    assert forbidden_names(KNOWN, None, asked) == ["Lala", "Lalita", "Ann"]
+    assert forbidden_names(KNOWN, NOBODY, asked) == ["Lala", "Lalita", "Ann", "Ann Lee"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "added"),
+    [
+        ("Lala is on the left of the photo.", []),
+        ("Yes, Lala is the dog in the picture.", []),
+        ("She loves CARROTS, Lalita's carrots!", []),
+        ("Lala is happy on a green sofa.", ["happy", "green", "sofa"]),
+        ("Lala is on the right.", ["right"]),
+        ("", []),
+    ],
+)
+def test_what_a_blind_model_made_up(answer: str, added: list[str]) -> None:
+    assert made_up(answer, told([LALA], "Lala is in the photo, on the left.", "Where is Lala?")) == added
+
+
+@pytest.mark.parametrize(
+    ("answer", "question", "expected"),
+    [
+        ("She loves carrots.", "What does Lala love?", []),
+        ("She is 5 years old.", "How old is Lala?", []),
+        ("Lala is a dog.", "What does Lala eat?", ["Lala"]),
+        ("I do not know.", "How old is Lala?", ["Lala"]),
+    ],
+)
+def test_what_was_told_and_not_used(answer: str, question: str, expected: list[str]) -> None:
+    assert unused(answer, question, [LALA]) == expected
+
+
+def test_nothing_is_left_out_where_nothing_was_told() -> None:
+    assert unused("Hm.", "How old is Ann?", [ANN]) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["No.", "I do not know", "She isn't there", "He isn’t", "Nobody", "There is none.", "I can't", "cannot"],
+)
+def test_what_denies(text: str) -> None:
+    assert denies(text)
+
+
+@pytest.mark.parametrize("text", ["Yes.", "Lala knows", "a note", "Nolan is here", "nothingness", ""])
+def test_what_does_not_deny(text: str) -> None:
+    assert not denies(text)

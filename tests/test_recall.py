@@ -1,0 +1,305 @@
+"""Recall: truth tables for accepted, unsure and unknown, and who gets which box."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kinsight.bundle import Calibration
+from kinsight.index import Index
+from kinsight.recall import CANDIDATES, Memory, Rules, explain, gather, needed_probability, recall
+from kinsight.types import Decision, Floats, Match, Regions
+
+STEEP = 0.7  # similarity of probability 1; two concepts can both come so near
+CALIBRATION = Calibration(((0.0, 0.0), (STEEP, 1.0)), 0.8, 0.5, 0.1, "by hand")
+RULES = Rules(CALIBRATION, frozenset({"dog", "cat", "sofa"}))
+DIM = 8
+NAMES = ("Lala", "Tom", "Ann", "Mimi", "Bo", "Kim")
+LALA, TOM, ANN = 1, 2, 3
+
+
+def memory_of(
+    views: Sequence[int],
+    vectors: Floats | None = None,
+    categories: Mapping[int, str] | None = None,
+    negatives: Sequence[tuple[int, Floats]] = (),
+) -> Memory:
+    """A store whose views belong to these concepts: concept c is axis c - 1, the first view is 101."""
+    owners = np.array(views, np.int64)
+    if vectors is None:
+        vectors = np.eye(DIM, dtype=np.float32)[owners - 1]
+    return Memory(
+        names=dict(enumerate(NAMES, 1)),
+        categories=categories or {},
+        view_ids=np.arange(101, 101 + len(owners), dtype=np.int64),
+        view_concepts=owners,
+        views=Index(vectors, np.arange(len(owners), dtype=np.int64)),
+        negative_concepts=np.array([concept for concept, _ in negatives], np.int64),
+        negatives=np.array([vector for _, vector in negatives], np.float32).reshape(len(negatives), DIM),
+    )
+
+
+def like(*probabilities: float) -> Floats:
+    """A unit vector that is Lala with the first probability, Tom with the second, and so on."""
+    vector = np.zeros(DIM)
+    vector[: len(probabilities)] = STEEP * np.array(probabilities)
+    vector[-1] = np.sqrt(1 - (vector**2).sum())
+    return vector.astype(np.float32)
+
+
+NOBODY = like(0)
+
+
+def boxes(count: int, labels: Sequence[str] = (), score: float = 0.9) -> Regions:
+    corners = np.array([[10 * n, 0, 10 * n + 10, 10] for n in range(count)], np.float32).reshape(count, 4)
+    return Regions(corners, np.full(count, score, np.float32), tuple(labels) or ("thing",) * count)
+
+
+def look(
+    vectors: Sequence[Floats], memory: Memory, whole: Floats = NOBODY
+) -> tuple[list[Match], list[Match]]:
+    """The best match of every box, and of the whole photo."""
+    found, whole_photo = recall(boxes(len(vectors)), np.stack([*vectors, whole]), memory, RULES)
+    assert len(found) == len(vectors)
+    return [matches[0] for matches in found], list(whole_photo)
+
+
+@pytest.mark.parametrize(
+    ("best", "next_best", "decision"),
+    [
+        (0.99, 0.0, "accepted"),
+        (0.801, 0.0, "accepted"),
+        (0.799, 0.0, "unsure"),
+        (0.501, 0.0, "unsure"),
+        (0.499, 0.0, "unknown"),
+        (0.0, 0.0, "unknown"),
+        (0.95, 0.84, "accepted"),
+        (0.95, 0.86, "unsure"),
+        (0.9, 0.9, "unsure"),
+        (0.4, 0.1, "unknown"),
+    ],
+)
+def test_probability_and_margin_must_both_hold(best: float, next_best: float, decision: Decision) -> None:
+    ((match, *_),), _ = recall(
+        boxes(1), np.stack([like(best, next_best), NOBODY]), memory_of([LALA, TOM]), RULES
+    )
+    assert match.decision == decision
+    assert match.probability == pytest.approx(best, abs=1e-5)
+    assert match.similarity == pytest.approx(STEEP * best, abs=1e-5)
+    assert match.margin == pytest.approx(best - next_best, abs=1e-5)
+
+
+def test_the_matches_come_best_first_and_only_the_first_is_decided() -> None:
+    found, _ = recall(boxes(1), np.stack([like(0.3, 0.9, 0.5, 0.1), NOBODY]), memory_of([1, 2, 3, 4]), RULES)
+    assert [match.concept for match in found[0]] == ["Tom", "Ann", "Lala"]
+    assert [match.concept_id for match in found[0]] == [TOM, ANN, LALA]
+    assert [match.view_id for match in found[0]] == [102, 103, 101]
+    assert [match.decision for match in found[0]] == ["accepted", "unknown", "unknown"]
+    assert [match.margin for match in found[0]] == pytest.approx([0.4, -0.4, -0.6], abs=1e-5)
+
+
+def test_a_concept_is_as_near_as_its_best_view() -> None:
+    memory = memory_of([LALA, LALA, TOM], np.stack([NOBODY, like(1.0), np.eye(DIM)[1]]).astype(np.float32))
+    (match,), _ = look([like(1.0)], memory)
+    assert (match.concept, match.view_id, match.decision) == ("Lala", 102, "accepted")
+
+
+def test_an_empty_store_knows_nobody() -> None:
+    memory = memory_of([], np.zeros((0, 0), np.float32))
+    found, whole_photo = recall(boxes(2), np.stack([like(0.9)] * 3), memory, RULES)
+    assert found == ((), ())
+    assert whole_photo == ()
+
+
+def test_a_photo_without_regions_has_its_whole() -> None:
+    found, whole_photo = recall(boxes(0), like(0.9)[None], memory_of([LALA]), RULES)
+    assert found == ()
+    assert [match.decision for match in whole_photo] == ["accepted"]
+
+
+# Who gets which box
+
+
+def test_of_two_look_alikes_in_one_photo_only_the_likelier_has_the_name() -> None:
+    matches, _ = look([like(0.85), like(0.95), like(0.9)], memory_of([LALA]))
+    assert [match.decision for match in matches] == ["unknown", "accepted", "unknown"]
+
+
+def test_an_accepted_box_goes_before_an_unsure_one_that_looks_more_alike() -> None:
+    matches, _ = look([like(0.95, 0.9), like(0.9)], memory_of([LALA, TOM]))
+    assert [match.decision for match in matches] == ["unknown", "accepted"]
+
+
+def test_different_concepts_all_get_their_box() -> None:
+    matches, _ = look([like(0, 0.9), like(0.9), like(0, 0, 0.6)], memory_of([LALA, TOM, ANN]))
+    assert [(match.concept, match.decision) for match in matches] == [
+        ("Tom", "accepted"),
+        ("Lala", "accepted"),
+        ("Ann", "unsure"),
+    ]
+
+
+def test_the_whole_photo_adds_a_concept_that_no_box_carries() -> None:
+    matches, whole_photo = look([like(0.9)], memory_of([LALA, TOM]), whole=like(0.1, 0.9))
+    assert [match.decision for match in matches] == ["accepted"]
+    assert [(match.concept, match.decision) for match in whole_photo] == [("Tom", "accepted")]
+
+
+@pytest.mark.parametrize("in_box", [0.9, 0.6], ids=["accepted", "unsure"])
+def test_the_whole_photo_says_nothing_of_a_concept_that_a_box_carries(in_box: float) -> None:
+    _, whole_photo = look([like(in_box)], memory_of([LALA, TOM]), whole=like(0.95))
+    assert [match.concept for match in whole_photo] == ["Tom"]
+    assert [match.decision for match in whole_photo] == ["unknown"]
+
+
+def test_the_whole_photo_may_have_a_concept_that_a_box_only_comes_near() -> None:
+    matches, whole_photo = look([like(0.3)], memory_of([LALA]), whole=like(0.9))
+    assert [match.decision for match in (*matches, *whole_photo)] == ["unknown", "accepted"]
+
+
+@given(
+    st.lists(st.tuples(*[st.sampled_from([0.0, 0.3, 0.55, 0.82, 0.9])] * 2), max_size=6),
+    st.tuples(*[st.sampled_from([0.0, 0.55, 0.9])] * 2),
+)
+def test_no_box_has_two_names_and_no_name_two_places(
+    near: list[tuple[float, float]], whole: tuple[float, float]
+) -> None:
+    vectors = np.stack([*(like(*pair) for pair in near), like(*whole)])
+    found, whole_photo = recall(boxes(len(near)), vectors, memory_of([LALA, TOM, TOM]), RULES)
+    decided = [
+        [match for match in matches if match.decision != "unknown"] for matches in (*found, whole_photo)
+    ]
+    assert all(len(matches) <= 1 for matches in decided)
+    names = [match.concept for matches in decided for match in matches]
+    assert len(names) == len(set(names))
+
+
+# Negatives
+
+
+def test_what_is_nearer_to_a_negative_proves_nothing() -> None:
+    region = like(0.9, 0.6)
+    memory = memory_of([LALA, TOM], negatives=[(LALA, region)])
+    found, _ = recall(boxes(1), np.stack([region, NOBODY]), memory, RULES)
+    assert [(match.concept, match.decision) for match in found[0]] == [("Tom", "unsure"), ("Lala", "unknown")]
+    assert found[0][0].margin == pytest.approx(0.6, abs=1e-5)
+    assert found[0][1].probability == 0
+    assert found[0][1].similarity == pytest.approx(0.63, abs=1e-5)
+
+
+def test_a_negative_that_is_farther_than_the_best_view_changes_nothing() -> None:
+    far = np.eye(DIM, dtype=np.float32)[4]
+    (match,), _ = look([like(0.9)], memory_of([LALA], negatives=[(LALA, far)]))
+    assert match.decision == "accepted"
+
+
+def test_a_negative_of_another_concept_changes_nothing() -> None:
+    region = like(0.9)
+    (match,), _ = look([region], memory_of([LALA, TOM], negatives=[(TOM, region)]))
+    assert (match.concept, match.decision) == ("Lala", "accepted")
+
+
+# Categories
+
+
+@pytest.mark.parametrize(
+    ("category", "label", "score", "probability", "decision"),
+    [
+        ("dog", "dog", 0.9, 0.85, "accepted"),
+        ("dog", "cat", 0.9, 0.85, "unsure"),
+        ("dog", "cat", 0.9, 0.91, "accepted"),
+        ("dog", "cat", 0.49, 0.85, "accepted"),
+        ("dog", "thing", 0.9, 0.85, "accepted"),
+        ("", "cat", 0.9, 0.85, "accepted"),
+        ("axolotl", "cat", 0.9, 0.85, "accepted"),
+        ("Dog", "dog", 0.9, 0.85, "accepted"),
+        ("Dog", "Cat", 0.9, 0.85, "unsure"),
+    ],
+)
+def test_a_category_that_the_detector_contradicts_needs_more_evidence(
+    category: str, label: str, score: float, probability: float, decision: Decision
+) -> None:
+    memory = memory_of([LALA], categories={LALA: category})
+    found, _ = recall(boxes(1, [label], score), np.stack([like(probability), NOBODY]), memory, RULES)
+    assert found[0][0].decision == decision
+
+
+def test_the_whole_photo_contradicts_no_category() -> None:
+    memory = memory_of([LALA], categories={LALA: "dog"})
+    _, whole_photo = recall(boxes(0), like(0.85)[None], memory, RULES)
+    assert whole_photo[0].decision == "accepted"
+
+
+def test_the_evidence_needed_lies_half_way_to_certainty() -> None:
+    assert needed_probability("dog", "dog", 0.9, RULES) == 0.8
+    assert needed_probability("dog", "cat", 0.9, RULES) == pytest.approx(0.9)
+
+
+# Many views
+
+
+@pytest.mark.parametrize("views", [1, 63, 64, 65, 300])
+def test_the_margin_counts_however_many_views_the_first_concept_has(views: int) -> None:
+    memory = memory_of([LALA] * views + [TOM])
+    (match,), _ = look([like(0.9, 0.85)], memory)
+    assert (match.concept, match.decision) == ("Lala", "unsure")
+    assert match.margin == pytest.approx(0.05, abs=1e-5)
+
+
+def test_a_negative_uncovers_a_concept_behind_many_views() -> None:
+    region = like(0.9, 0.85)
+    (match,), _ = look([region], memory_of([LALA] * 300 + [TOM], negatives=[(LALA, region)]))
+    assert (match.concept, match.decision) == ("Tom", "accepted")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_matches_are_those_of_an_exhaustive_comparison(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    owners = rng.choice([1, 1, 1, 1, 2, 2, 3, 4, 5, 6], 500)
+    views = rng.standard_normal((500, DIM)).astype(np.float32)
+    views /= np.linalg.norm(views, axis=1, keepdims=True)
+    negatives = [(int(rng.integers(1, 7)), view + 0) for view in views[rng.choice(500, 20)]]
+    regions = rng.standard_normal((9, DIM)).astype(np.float32)
+    regions /= np.linalg.norm(regions, axis=1, keepdims=True)
+    found, _ = recall(boxes(8), regions, memory_of(owners.tolist(), views, negatives=negatives), RULES)
+    for region, matches in zip(regions, found, strict=False):
+        expected = []
+        for concept in range(1, 7):
+            near = np.where(owners == concept, views @ region, -2)
+            against = max(
+                (float(region @ vector) for owner, vector in negatives if owner == concept), default=-1
+            )
+            chance = float(np.clip(near.max() / STEEP, 0, 1)) if near.max() > against else 0.0
+            expected.append((-chance, -float(near.max()), concept, 101 + int(near.argmax())))
+        best = sorted(expected)[:CANDIDATES]
+        assert [(match.concept_id, match.view_id) for match in matches] == [row[2:] for row in best]
+        assert [match.similarity for match in matches] == pytest.approx([-row[1] for row in best], abs=1e-5)
+        assert [match.probability for match in matches] == pytest.approx([-row[0] for row in best], abs=1e-4)
+
+
+def test_evidence_has_a_row_for_every_vector_and_a_column_for_every_concept() -> None:
+    evidence = gather(np.stack([like(0.9), like(0, 0.4)]), memory_of([TOM, LALA, TOM]), CALIBRATION)
+    assert evidence.concepts.tolist() == [LALA, TOM]
+    assert evidence.similarities == pytest.approx(STEEP * np.array([[0.9, 0], [0, 0.4]]), abs=1e-5)
+    assert evidence.probabilities == pytest.approx(np.array([[0.9, 0], [0, 0.4]]), abs=1e-5)
+    assert evidence.view_ids.tolist() == [[102, 101], [102, 101]]
+    assert evidence.probabilities.dtype == np.float32
+
+
+def test_explain_says_what_was_found_and_what_was_needed() -> None:
+    (match,), _ = look([like(0.7, 0.5)], memory_of([LALA, TOM]))
+    assert explain(match, CALIBRATION, 0.9) == (
+        "similarity 0.49 to view 101 of Lala = probability 0.70 (needed 0.90, maybe from 0.50), "
+        "+0.20 over the next concept (needed +0.10): unsure"
+    )
+
+
+def test_a_calibration_that_accepts_nobody_names_nobody() -> None:
+    rules = replace(RULES, calibration=Calibration(((-1.0, 0.5), (1.0, 0.5)), 1.0, 1.0, 0.1, "no evidence"))
+    found, _ = recall(boxes(1), np.stack([like(1.0), NOBODY]), memory_of([LALA]), rules)
+    assert found[0][0].decision == "unknown"
