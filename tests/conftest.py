@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from kinsight.assistant import Assistant, Choices
+from kinsight.assistant import Assistant
 from kinsight.bundle import Bundle, read_bundle
 from kinsight.config import DeviceConfig, load_device
+from kinsight.home import open_home
 from kinsight.image import save
 from kinsight_export.parts import LlmSpec
-from tiny import Blob, draw, make_bundle
-
-BlobPhoto = Callable[..., Path]
+from tiny import Blob, BlobPhoto, draw, make_bundle
 
 
 def tiny_llm(folder: Path) -> LlmSpec:
@@ -43,8 +43,8 @@ def bundle(tiny_bundle: Path) -> Bundle:
 
 @pytest.fixture
 def device() -> DeviceConfig:
-    """The device config of any computer."""
-    return load_device("laptop-cpu")
+    """Any computer, with one thread: tiny models are slower with more."""
+    return replace(load_device("laptop-cpu"), threads=1)
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def assistant(home: Path, tiny_bundle: Path) -> Iterator[Assistant]:
+def assistant(home: Path, bundle: Bundle, device: DeviceConfig) -> Iterator[Assistant]:
     """An assistant with the tiny bundle and an empty store."""
-    with Assistant.open(Choices(home, str(tiny_bundle), "laptop-cpu")) as opened:
+    with Assistant(open_home(home), bundle, device) as opened:
         yield opened
 
 

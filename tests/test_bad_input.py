@@ -8,21 +8,22 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+
 from children import held
 from conftest import BlobPhoto
+from crops import crop
+from kinsight import Assistant, Lesson
+from kinsight.image import encode_jpeg
+from kinsight.store import JournalEntry, Store
+from kinsight.types import Concept
 from terminal import ONE_THREAD, Said, Terminal, fine
 from test_image import BOMB, CMYK_RED_8X8, png
 from tiny import Blob, draw
-
-from kinsight import Assistant, Lesson
-from kinsight.image import encode_jpeg, save
-from kinsight.store import JournalEntry, Store
-from kinsight.types import Concept
 
 RED = Blob("red", (60, 200, 220, 420))
 GREEN = Blob("green", (420, 220, 580, 400))
@@ -57,10 +58,6 @@ def refused(said: Said, words: str) -> None:
     assert sentence.count(": ") >= 2
     assert sentence[-1] in ".?"
     assert words in sentence
-
-
-def grey_alpha(data: bytes) -> bytes:
-    return data
 
 
 JPEG = encode_jpeg(draw([RED]))
@@ -126,8 +123,14 @@ def test_an_odd_photo_is_looked_at_and_taught(
         (["remember", "{photo}", "--name", " \u200b"], "the name is empty"),
         (["remember", "{photo}", "--name", "La\x1b[2Jla"], "the name contains U+001B"),
         (["remember", "{photo}", "--name", "Zed", "--region", "9"], "there is no region 9"),
-        (["remember", "{photo}", "--name", "Zed", "--box", "700,0,900,50"], "is not in this photo of 640 x 640"),
-        (["remember", "{photo}", "--name", "Zed", "--box", "nan,0,90,50"], "is not in this photo of 640 x 640"),
+        (
+            ["remember", "{photo}", "--name", "Zed", "--box", "700,0,900,50"],
+            "is not in this photo of 640 x 640",
+        ),
+        (
+            ["remember", "{photo}", "--name", "Zed", "--box", "nan,0,90,50"],
+            "is not in this photo of 640 x 640",
+        ),
         (["look", "{photo}", "--out", "no/such/folder.png"], "cannot write no/such/folder.png"),
         (["look", "{photo}", "--out", "named.gif"], "cannot tell a picture format from named.gif"),
         (["--device", "no-such-device", "look", "{photo}"], "there is no device config 'no-such-device'"),
@@ -146,12 +149,118 @@ def test_a_box_of_words_is_refused(kinsight: Terminal, blob_photo: BlobPhoto) ->
     said = kinsight("remember", blob_photo([RED]), "--name", "Zed", "--box", "left")
     assert said.code == 2
     assert said.err == (
-        "kinsight: invalid value for '--box': give four numbers x0,y0,x1,y1 in pixels, such as 10,20,200,240: "
-        "see `kinsight remember --help`.\n"
+        "kinsight: invalid value for '--box': give four numbers x0,y0,x1,y1 in pixels, "
+        "such as 10,20,200,240: see `kinsight remember --help`.\n"
     )
 
 
-@pytest.mark.parametrize("file", ["detector.onnx", "image.onnx", "labels.txt", "bundle.toml"])
+@pytest.mark.parametrize("part", ["detector", "image", "text"])
 def test_a_damaged_bundle_is_refused(
-    kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto, tmp_path: Path, file: str
-) -> None: ...
+    kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto, tmp_path: Path, part: str
+) -> None:
+    """One byte flipped, after the bundle was found to be in order."""
+    folder = tmp_path / "bundle"
+    shutil.copytree(kinsight.bundle or "", folder)
+    mine, photo, before = replace(kinsight, bundle=folder), blob_photo([RED]), kept(taught.store)
+    fine(mine("look", photo))
+    file = folder / f"{part}.onnx"
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    for words in (["look", photo], ["remember", photo, "--name", "Zed"], ["ask", photo, "Who is it?"]):
+        refused(mine("-q", *words), str(file))
+    assert kept(taught.store) == before
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [("colour = 3", "colour"), ("threads = -1", "threads"), ("threads 2", "one-thread.toml")],
+)
+def test_a_wrong_device_config_is_refused(
+    kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto, tmp_path: Path, line: str, told: str
+) -> None:
+    device, before = tmp_path / "my-device.toml", kept(taught.store)
+    device.write_text(ONE_THREAD.replace("threads = 1", line), encoding="utf-8")
+    said = kinsight("-q", "--device", device, "look", blob_photo([RED]))
+    refused(said, told.replace("one-thread", "my-device"))
+    assert kept(taught.store) == before
+
+
+@pytest.fixture
+def of_a_plain_user() -> Iterator[Path]:
+    """A folder of a user who is not root, for the time of a test: root can write whatever the mode says."""
+    folder, root = Path(tempfile.mkdtemp()), os.geteuid() == 0
+    if root:
+        os.chown(folder, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+    yield folder
+    if root:
+        os.seteuid(0)
+    shutil.rmtree(folder)
+
+
+def test_a_read_only_home_is_refused(of_a_plain_user: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    home = of_a_plain_user / "home"
+    mine = Terminal(home, None, capfd)
+    home.mkdir(mode=0o700)
+    with mine.store() as store:
+        store.remember(crop(1), "Lala")
+        before = kept(store)
+    home.chmod(0o500)
+    for words in (["concepts"], ["edit", "Lala", "--info", "x"], ["forget", "Lala", "--yes"], ["undo"]):
+        refused(mine(*words), f"the home folder {home} cannot be used")
+    home.chmod(0o700)
+    with mine.store() as store:
+        assert kept(store) == before
+
+
+def test_a_home_that_is_a_file_is_refused(kinsight: Terminal, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("kept", encoding="utf-8")
+    refused(replace(kinsight, home=file)("concepts"), "not a folder")
+    assert file.read_text(encoding="utf-8") == "kept"
+
+
+def test_a_damaged_store_is_refused(kinsight: Terminal, taught: Assistant) -> None:
+    taught.close()
+    file = kinsight.home / "store.db"
+    data = file.read_bytes()
+    file.write_bytes(b"x" + data[1:])
+    for verb in ("concepts", "history", "undo"):
+        refused(kinsight(verb), "is damaged")
+    assert file.read_bytes() == b"x" + data[1:]
+
+
+def test_two_processes_that_teach_at_once_both_do(kinsight: Terminal, blob_photo: BlobPhoto) -> None:
+    options = ["--home", str(kinsight.home), "--bundle", str(kinsight.bundle), "-q"]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "kinsight", *options, "remember", blob_photo([blob]), "--name", name],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name, blob in (("Lala", RED), ("Tom", GREEN))
+    ]
+    assert [(process.communicate()[1], process.returncode) for process in processes] == [("", 0), ("", 0)]
+    with kinsight.store() as store:
+        assert {concept.name for concept in store.concepts()} == {"Lala", "Tom"}
+        assert store.check() == []
+
+
+def test_a_process_that_writes_for_too_long_is_named(
+    kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The patience of ten seconds is cut down to an instant."""
+    monkeypatch.setattr(Store.open.__func__, "__defaults__", (0.05,))
+    photo, before = blob_photo([RED]), kept(taught.store)
+    with held(kinsight.home / "store.db", "immediate"):
+        for words in (
+            ["remember", photo, "--name", "Zed"],
+            ["edit", "Lala", "--info", "x"],
+            ["forget", "Lala", "--yes"],
+            ["undo"],
+        ):
+            refused(kinsight("-q", *words), "is in use by another process: wait until that has finished")
+        assert "Lala" in fine(kinsight("concepts")).out
+    assert kept(taught.store) == before

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import click
 import pytest
-from conftest import BlobPhoto
-from terminal import Terminal, fine, typed
-from tiny import COLOURS, Blob
 
+from conftest import BlobPhoto
 from kinsight import Assistant, Lesson
 from kinsight.cli import cli
 from kinsight.image import load
 from kinsight.types import scene_json
+from terminal import Terminal, fine, typed
+from tiny import COLOURS, Blob
 
 RED = Blob("red", (60, 200, 220, 420))
 BLUE = Blob("blue", (420, 220, 580, 400))

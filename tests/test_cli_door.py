@@ -69,9 +69,7 @@ def fail(kind: str) -> None:
         (["fly"], 2, "no such command 'fly': see `program --help`."),
     ],
 )
-def test_one_sentence(
-    words: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_sentence(words: list[str], code: int, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         enter(group, "program", words)
     assert left.value.code == code
@@ -127,6 +125,13 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     with os.fdopen(writing, "w") as closed:
         run = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, text=True, check=False)
     assert (run.returncode, run.stderr) == (1, "")
+
+
+def test_without_any_input_and_output_it_still_works(tmp_path: Path) -> None:
+    """As a service may be started."""
+    options = f"'{sys.executable}' -m kinsight --home '{tmp_path}'"
+    run = subprocess.run(["sh", "-c", f"{options} concepts <&- >&-"], stderr=subprocess.PIPE, check=False)
+    assert (run.returncode, run.stderr) == (0, b"")
 
 
 def test_help_and_import_are_quick() -> None:

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from crops import crop
-from terminal import Terminal, fine, typed
 
+from crops import crop
 from kinsight.cli.show import clean, clean_line
 from kinsight.image import encode_jpeg, load
 from kinsight.store import NewView
+from terminal import Terminal, fine, typed
 from tiny import Blob, draw
 
 NASTY = "\x1b[2J\x1b]0;owned\x07[bold red]Lala[/bold red]\x9b31m\u202eevil\x00"
@@ -57,6 +57,13 @@ def test_an_empty_store_says_what_to_do(tmp_path: Path, capfd: pytest.CaptureFix
     assert "kinsight remember PHOTO --name NAME" in fine(kinsight("concepts")).out
     assert fine(kinsight("concepts", "--json")).json == {"format": 1, "concepts": []}
     assert fine(kinsight("history")).out == "Nothing was changed yet.\n"
+
+
+def test_a_long_info_is_cut_in_the_list_only(kinsight: Terminal) -> None:
+    fine(kinsight("edit", "Tom", "--info", "狗" * 300))
+    tom = fine(kinsight("concepts")).out.splitlines()[1]
+    assert tom.endswith("  " + "狗" * 59 + "…")
+    assert "狗" * 300 in fine(kinsight("show", "Tom")).out
 
 
 def test_show(kinsight: Terminal, tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import BlobPhoto
-from terminal import Terminal, fine
-from tiny import Blob
 
+from conftest import BlobPhoto
 from kinsight import Assistant, Lesson
 from kinsight.types import answer_json
+from terminal import Terminal, fine
+from tiny import Blob
 
 pytestmark = pytest.mark.llm
 pytest.importorskip("llama_cpp", exc_type=ImportError)
@@ -49,6 +49,7 @@ def test_ask_answers_and_tells_its_stages(
     assert said.out == "Lala is in the photo, on the left.\n"
     assert "asked for with --bundle" in said.err
     assert "kinsight pull NAME" in said.err
+    assert "sees no photos" in said.err
     assert last_line(said.err) == STAGES
 
 
@@ -81,17 +82,21 @@ def test_ask_without_a_photo(kinsight: Terminal, taught: Assistant) -> None:
     assert fine(kinsight("ask", "What does Lala love?", "--json")).json["look"] is None
 
 
+def test_a_question_longer_than_any_file_name(kinsight: Terminal, taught: Assistant) -> None:
+    said = fine(kinsight("ask", f"Tell me, {'please ' * 60}what does Lala love?"))
+    assert "loves the sea" in said.out
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         (["{photo}"], "is a photo without a question, add one in quotes: see `kinsight ask --help`."),
         (["{photo}", "Who", "is", "it?"], "put the question into quotes: see `kinsight ask --help`."),
+        ([" "], "the question is empty: see `kinsight ask --help`."),
         ([], "missing argument '[PHOTO] QUESTION': see `kinsight ask --help`."),
     ],
 )
-def test_ask_wants_a_question(
-    kinsight: Terminal, blob_photo: BlobPhoto, words: list[str], told: str
-) -> None:
+def test_ask_wants_a_question(kinsight: Terminal, blob_photo: BlobPhoto, words: list[str], told: str) -> None:
     photo = str(blob_photo([RED]))
     said = kinsight("ask", *(word.format(photo=photo) for word in words))
     assert said.code == 2
@@ -193,6 +198,7 @@ for words in (
     ["edit", "Lala", "--info", "Lala loves the sea."],
     ["ask", photo, "Where is Lala?"],
     ["ask", "What does Lala love?"],
+    ["ask", "Who is there?"],
     ["caption", photo],
     ["forget", "Lala", "--yes"],
 ):
@@ -216,4 +222,4 @@ def test_all_but_talking_works_without_llama_cpp(
     }
     assert "Lala: on the left" in run.stdout
     wanted = "kinsight: llama-cpp-python is not installed: pip install 'llama-cpp-python==0.3.36'."
-    assert [line for line in run.stderr.splitlines() if line] == [wanted] * 3
+    assert [line for line in run.stderr.splitlines() if line] == [wanted] * 4

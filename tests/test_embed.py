@@ -22,6 +22,7 @@ from tiny import (
     TEXT_CONTEXT,
     VIEW_SIDE,
     Blob,
+    BlobPhoto,
     draw,
     make_image_tower,
     make_text_tower,
@@ -128,7 +129,7 @@ def test_numbers_that_are_not_finite_are_refused(bad: float, tmp_path: Path, dev
         embedder.images([RED])
 
 
-def test_a_scene_is_its_regions_then_the_whole_photo(embedder: Embedder, blob_photo) -> None:
+def test_a_scene_is_its_regions_then_the_whole_photo(embedder: Embedder, blob_photo: BlobPhoto) -> None:
     photo = load(blob_photo([Blob("red", (0, 0, 200, 200)), Blob("blue", (400, 400, 600, 600))]))
     boxes = np.array([[400, 400, 600, 600], [0, 0, 200, 200]], np.float32)
     vectors = embed_scene(photo, Regions(boxes, np.ones(2, np.float32), ("box", "box")), embedder)
@@ -136,7 +137,7 @@ def test_a_scene_is_its_regions_then_the_whole_photo(embedder: Embedder, blob_ph
     np.testing.assert_allclose(vectors, embedder.images([blue, red, photo.pixels]), atol=1e-6)
 
 
-def test_a_scene_without_regions_is_the_whole_photo(embedder: Embedder, blob_photo) -> None:
+def test_a_scene_without_regions_is_the_whole_photo(embedder: Embedder, blob_photo: BlobPhoto) -> None:
     photo = load(blob_photo([]))
     assert embed_scene(photo, Regions.none(), embedder).shape == (1, DIM)
 

@@ -10,7 +10,7 @@ saturated pixels with a trace of their layout: one colour is one individual, whe
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -87,6 +87,10 @@ class Blob:
     colour: str | tuple[int, int, int]  # a name in COLOURS, or RGB
     box: Box  # pixels of the photo
     shape: Shape = "box"
+
+
+BlobPhoto = Callable[..., Path]
+"""The fixture `blob_photo`: draws blobs, in a size if wanted, and gives the path of the picture."""
 
 
 def draw(blobs: Sequence[Blob], size_wh: tuple[int, int] = (640, 640)) -> Pixels:

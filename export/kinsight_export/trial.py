@@ -50,7 +50,7 @@ def vector_length(file: Path, preprocess_size: tuple[int, int]) -> int:
 
 def try_detector(spec: DetectorSpec) -> None:
     """Runs it on one picture. Raises ModelError where the head is another, BundleError without labels."""
-    labels = tuple(spec.labels.read_text(encoding="utf-8").split("\n"))
+    labels = tuple(spec.labels.read_text(encoding="utf-8").splitlines())
     part = DetectorPart(
         spec.file, "", spec.head, spec.preprocess, labels, spec.score_threshold, spec.iou_threshold
     )

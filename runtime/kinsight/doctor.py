@@ -169,8 +169,8 @@ def _store(home: Home) -> Finding:
     if wrong:
         mend = "put a backup of store.db in its place"
         return Finding("store", "broken", f"{home.store} is damaged ({'; '.join(wrong[:3])})", mend)
-    counted = ", ".join(f"{size[table]} {table}s" for table in ("concept", "view", "negative"))
-    return Finding("store", "well", f"{counted}, every page read and in order")
+    counted = ", ".join(f"{table}s: {size[table]}" for table in ("concept", "view", "negative"))
+    return Finding("store", "well", f"{counted}; every page was read and is in order")
 
 
 def _device(config: DeviceConfig) -> Finding:

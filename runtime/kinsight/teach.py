@@ -47,7 +47,7 @@ def choose(scene: Scene, category: str, box: Box | None, region: int | None) -> 
     """The box that is taught: the one given, or the only candidate; the whole photo where nothing is found.
 
     `region` counts from 1, as in `look`; 0 is the whole photo. A category narrows the candidates to its kind.
-    Raises RegionError where the box or the number does not fit the photo, or where several candidates are left.
+    Raises RegionError where box or number do not fit the photo, or where several candidates are left.
     """
     photo, regions = scene.photo, scene.regions
     if box is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kinsight.cli.desk import AS_JSON, Desk, pass_desk
+from kinsight.cli.desk import AS_JSON, Desk, on_terminal, pass_desk
 from kinsight.cli.show import clean, clean_line, print_json, say, timings_line
 from kinsight.errors import KinsightError
 
@@ -82,8 +82,11 @@ def chat(desk: Desk, photo: Path | None) -> None:
 def _photo_and_question(words: tuple[str, ...]) -> tuple[Path | None, str]:
     if len(words) > 2:
         raise click.UsageError("these are too many words, put the question into quotes")
-    if len(words) == 1 and Path(words[0]).is_file():
-        raise click.UsageError(f"{words[0]} is a photo without a question, add one in quotes")
+    if not words[-1].strip():
+        raise click.UsageError("the question is empty")
+    with suppress(OSError):  # a long question is no name of a file
+        if len(words) == 1 and Path(words[0]).is_file():
+            raise click.UsageError(f"{words[0]} is a photo without a question, add one in quotes")
     return (Path(words[0]) if len(words) == 2 else None), words[-1]
 
 
@@ -116,11 +119,12 @@ def _note_answer(desk: Desk, talk: Chat, with_stages: bool = True) -> None:
 
 def _next_line() -> str | None:
     """What the user types, None at the end."""
-    on_terminal = sys.stdin.isatty()
+    if sys.stdin is None:
+        return None
     try:
-        return input("> " if on_terminal else "").strip()
+        return input("> " if on_terminal() else "").strip()
     except EOFError:
-        if on_terminal:
+        if on_terminal():
             click.echo()
         return None
     except KeyboardInterrupt:

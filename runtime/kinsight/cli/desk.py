@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,11 @@ class Desk:
         """One dim line on standard error, unless --quiet."""
         if line and not self.quiet:
             click.echo(click.style(clean_line(line), dim=True), err=True)
+
+
+def on_terminal() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 Callback = Callable[[click.Context, click.Parameter, Any], None]

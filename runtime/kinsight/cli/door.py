@@ -26,7 +26,8 @@ def enter(group: click.Group, name: str, arguments: Sequence[str] | None = None)
             stream.reconfigure(errors="backslashreplace")
     try:
         code = group.main(arguments, name, standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout:
+            sys.stdout.flush()
     except SystemExit:
         raise
     except BrokenPipeError as error:  # whoever read our output has gone

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kinsight.cli.desk import AS_JSON, Desk, into, pass_desk
+from kinsight.cli.desk import AS_JSON, Desk, into, on_terminal, pass_desk
 from kinsight.cli.show import clean_line, columns, print_json, say
 from kinsight.errors import ConfigError
 
 if TYPE_CHECKING:
     from kinsight.store import Changes, Store
     from kinsight.types import Concept
+
+_LISTED_INFO = 60  # characters of an info in the list; show has the rest
 
 
 @click.command(epilog="Example: kinsight concepts")
@@ -28,7 +29,7 @@ def concepts(desk: Desk) -> None:
     if desk.as_json:
         print_json({"format": 1, "concepts": [_concept_json(concept) for concept in known]})
         return
-    rows = [[concept.name, concept.category, _views(concept), concept.info] for concept in known]
+    rows = [[concept.name, concept.category, _views(concept), _short(concept.info)] for concept in known]
     for line in columns(rows) or ["Nothing was remembered yet: kinsight remember PHOTO --name NAME."]:
         say(line)
 
@@ -108,7 +109,7 @@ def forget(desk: Desk, name: str, yes: bool) -> None:
     with desk.store() as store:
         concept = store.concept(name)
         what = f"{clean_line(concept.name)} with {_views(concept)}"
-        if not yes and not (sys.stdin and sys.stdin.isatty()):
+        if not yes and not on_terminal():
             raise ConfigError(
                 f"forgetting {what} cannot be undone", "pass --yes to do it without being asked"
             )
@@ -168,6 +169,11 @@ def _say_card(concept: Concept) -> None:
     )
     for line in columns([row for row in rows if row[1]]):
         say(line)
+
+
+def _short(text: str) -> str:
+    line = clean_line(text)
+    return line if len(line) <= _LISTED_INFO else f"{line[: _LISTED_INFO - 1]}…"
 
 
 def _views(concept: Concept) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from kinsight.cli.desk import AS_JSON, Desk, into, pass_desk
+from kinsight.cli.desk import AS_JSON, Desk, into, on_terminal, pass_desk
 from kinsight.cli.show import clean_line, print_json, say, timings_line
 from kinsight.errors import DuplicateName, PhotoError, RegionError, UnknownConcept
 
@@ -171,7 +170,7 @@ def _which(scene: Scene, rows: list[int], teaching: Teaching) -> int:
     from kinsight.teach import choose, describe
 
     drawn = _draw_numbers(scene, rows, teaching.out)
-    if not (sys.stdin and sys.stdin.isatty()):
+    if not on_terminal():
         try:
             choose(scene, teaching.category, None, None)
         except RegionError as several:
