@@ -1,20 +1,22 @@
-"""What several tests share: the tiny bundle, an assistant in a home of its own, photos of coloured blobs."""
+"""What several tests share: the tiny bundle, assistants in homes of their own, photos of coloured blobs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from kinsight.assistant import Assistant
-from kinsight.bundle import Bundle, read_bundle
+from kinsight.assistant import Assistant, Lesson
+from kinsight.bundle import Bundle, LlmPart, read_bundle
 from kinsight.config import DeviceConfig, load_device
 from kinsight.home import open_home
 from kinsight.image import save
 from kinsight_export.parts import LlmSpec
+from scenes import HERE, THERE
 from tiny import Blob, BlobPhoto, draw, make_bundle
 
 
@@ -72,3 +74,69 @@ def blob_photo(tmp_path: Path) -> BlobPhoto:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def family_store(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lala is red, Tom is blue, Ann is green; nobody is yellow."""
+    folder = tmp_path_factory.mktemp("family")
+    home = open_home(folder / "home")
+    lessons = {
+        "red": Lesson("Lala", "box", "Lala is five years old. She sleeps on the sofa. Her friend is Tom."),
+        "blue": Lesson("Tom", "ball", "Tom is a cat."),
+        "green": Lesson("Ann"),
+    }
+    with Assistant(home, read_bundle(tiny_bundle), load_device("laptop-cpu")) as teacher:
+        for colour, lesson in lessons.items():
+            save(draw([Blob(colour, HERE)]), folder / f"{colour}.png")
+            teacher.remember(folder / f"{colour}.png", lesson)
+    return home.store
+
+
+@pytest.fixture
+def living_with(
+    home: Path, family_store: Path, bundle: Bundle, device: DeviceConfig
+) -> Iterator[Callable[[LlmPart], Assistant]]:
+    """An assistant that knows the family and has this language model."""
+    opened: list[Assistant] = []
+
+    def make(llm: LlmPart) -> Assistant:
+        folder = open_home(home / str(len(opened)))
+        shutil.copy(family_store, folder.store)
+        opened.append(Assistant(folder, replace(bundle, llm=llm), device))
+        return opened[-1]
+
+    yield make
+    for assistant in opened:
+        assistant.close()
+
+
+@pytest.fixture
+def llm_part(bundle: Bundle) -> LlmPart:
+    """Of the language model that talks nonsense."""
+    assert bundle.llm is not None
+    return bundle.llm
+
+
+@pytest.fixture
+def family(living_with: Callable[[LlmPart], Assistant], llm_part: LlmPart) -> Assistant:
+    """An assistant that knows the family, with the language model that talks nonsense."""
+    return living_with(llm_part)
+
+
+@pytest.fixture
+def with_lala(blob_photo: BlobPhoto) -> Path:
+    """Lala at the bottom right, a stranger at the top left."""
+    return blob_photo([Blob("red", THERE, "ball"), Blob("yellow", HERE)])
+
+
+@pytest.fixture
+def with_both(blob_photo: BlobPhoto) -> Path:
+    """Lala at the bottom right, Tom at the top left."""
+    return blob_photo([Blob("red", THERE), Blob("blue", HERE, "ball")])
+
+
+@pytest.fixture
+def strangers(blob_photo: BlobPhoto) -> Path:
+    """Two whom nobody knows."""
+    return blob_photo([Blob("yellow", HERE), Blob("pink", THERE, "ball")])

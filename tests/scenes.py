@@ -10,6 +10,8 @@ import numpy as np
 from kinsight.types import Box, Concept, Decision, Match, Photo, Regions, Scene
 
 WIDTH, HEIGHT = 900, 600
+HERE, THERE = (100, 100, 300, 300), (400, 380, 600, 600)
+"""At the top left and at the bottom right of a photo of 640 x 640 pixels."""
 
 
 class Thing(NamedTuple):

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from kinsight.assistant import Assistant, Choices, Lesson
-from kinsight.bundle import Bundle
-from kinsight.config import DeviceConfig
+from kinsight.bundle import Bundle, read_bundle
+from kinsight.config import DeviceConfig, load_device
 from kinsight.errors import (
     BundleError,
     DuplicateName,
@@ -22,10 +22,10 @@ from kinsight.errors import (
     UnknownConcept,
 )
 from kinsight.home import open_home
-from kinsight.image import load
+from kinsight.image import load, save
 from kinsight.store import Changes
 from kinsight.types import Box, Scene, scene_json
-from tiny import Blob, BlobPhoto, make_bundle
+from tiny import Blob, BlobPhoto, draw, make_bundle
 
 HERE, THERE, ELSEWHERE = (100, 100, 300, 300), (400, 380, 600, 600), (40, 420, 220, 560)
 
@@ -35,11 +35,23 @@ def named(scene: Scene) -> list[tuple[str, Box]]:
     return [(match.concept, scene.regions.box(row)) for row, match in scene.accepted() if row is not None]
 
 
+@pytest.fixture(scope="module")
+def lala_store(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lala")
+    save(draw([Blob("red", HERE)]), folder / "lala.png")
+    home = open_home(folder / "home")
+    with Assistant(home, read_bundle(tiny_bundle), load_device("laptop-cpu")) as teacher:
+        teacher.remember(folder / "lala.png", Lesson("Lala", "box", "Lala is five."))
+    return home.store
+
+
 @pytest.fixture
-def lala(assistant: Assistant, blob_photo: BlobPhoto) -> Assistant:
+def lala(home: Path, lala_store: Path, bundle: Bundle, device: DeviceConfig) -> Iterator[Assistant]:
     """An assistant that knows Lala, who is red."""
-    assistant.remember(blob_photo([Blob("red", HERE)]), Lesson("Lala", "box", "Lala is five."))
-    return assistant
+    folder = open_home(home)
+    shutil.copy(lala_store, folder.store)
+    with Assistant(folder, bundle, device) as opened:
+        yield opened
 
 
 def test_one_who_was_taught_once_is_recognised_elsewhere(lala: Assistant, blob_photo: BlobPhoto) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -141,6 +141,7 @@ def test_where_the_same_look_no_more_alike_nobody_is_named(same: Floats, strange
 
 @settings(max_examples=80, deadline=None)
 @given(COSINES, COSINES)
+@example(np.full(20, 0.8000001, np.float32), np.full(20, 0.8, np.float32))
 def test_every_fit_is_legal(same: Floats, strangers: Floats) -> None:
     with np.errstate(all="raise", under="ignore"):
         calibration = fit(same, strangers, "x")

@@ -2,84 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kinsight.assistant import Assistant, Lesson
-from kinsight.bundle import Bundle, LlmPart
-from kinsight.chat import BLIND, LLM_PHOTO_LONGEST, for_llm
-from kinsight.config import DeviceConfig
+from kinsight.bundle import LlmPart
+from kinsight.chat import BLIND
 from kinsight.errors import ModelError
-from kinsight.home import open_home
-from kinsight.image import load
 from kinsight.metrics import names_mentioned
 from kinsight.store import Changes
 from kinsight.types import answer_json
-from talkers import NEEDS_LLAMA_CPP, SENTENCE
-from tiny import Blob, BlobPhoto, draw
-from tiny_gguf import ASSISTANT, END, make_text_gguf, make_vision_pair
+from scenes import HERE, THERE
+from talkers import NEEDS_LLAMA_CPP
+from tiny import Blob, BlobPhoto
 
 pytestmark = NEEDS_LLAMA_CPP
 
-HERE, THERE = (100, 100, 300, 300), (400, 380, 600, 600)
 LALA_THERE = "Lala is in the photo, at the bottom right."
-INFO = "Lala is five years old. She sleeps on the sofa. Her friend is Tom."
-Talker = Callable[[Mapping[str, Sequence[str]]], Assistant]
-
-
-@pytest.fixture
-def family(assistant: Assistant, blob_photo: BlobPhoto) -> Assistant:
-    """Lala is red, Tom is blue, Ann is green; nobody is yellow."""
-    teach_family(assistant, blob_photo)
-    return assistant
-
-
-def teach_family(assistant: Assistant, blob_photo: BlobPhoto) -> None:
-    assistant.remember(blob_photo([Blob("red", HERE)]), Lesson("Lala", "box", INFO))
-    assistant.remember(blob_photo([Blob("blue", HERE)]), Lesson("Tom", "ball", "Tom is a cat."))
-    assistant.remember(blob_photo([Blob("green", HERE)]), Lesson("Ann"))
-
-
-@pytest.fixture
-def saying(
-    home: Path, bundle: Bundle, device: DeviceConfig, tmp_path: Path, blob_photo: BlobPhoto
-) -> Iterator[Talker]:
-    """The family with a language model that follows a script."""
-    opened: list[Assistant] = []
-
-    def make(script: Mapping[str, Sequence[str]]) -> Assistant:
-        file = make_text_gguf(tmp_path / "scripted.gguf", script)
-        opened.append(Assistant(open_home(home), replace(bundle, llm=part_of(bundle, file=file)), device))
-        teach_family(opened[-1], blob_photo)
-        return opened[-1]
-
-    yield make
-    for assistant in opened:
-        assistant.close()
-
-
-def part_of(bundle: Bundle, **changes: object) -> LlmPart:
-    assert bundle.llm is not None
-    return replace(bundle.llm, **changes)
-
-
-@pytest.fixture
-def with_lala(blob_photo: BlobPhoto) -> Path:
-    """Lala at the bottom right, a stranger at the top left."""
-    return blob_photo([Blob("red", THERE, "ball"), Blob("yellow", HERE)])
-
-
-@pytest.fixture
-def with_both(blob_photo: BlobPhoto) -> Path:
-    return blob_photo([Blob("red", THERE), Blob("blue", HERE, "ball")])
-
-
-@pytest.fixture
-def strangers(blob_photo: BlobPhoto) -> Path:
-    return blob_photo([Blob("yellow", HERE), Blob("pink", THERE, "ball")])
+Living = Callable[[LlmPart], Assistant]
 
 
 # Who, where, whether: recall decides, whatever the model says
@@ -257,13 +200,10 @@ def test_the_talk_goes_into_the_next_prompt(family: Assistant, with_lala: Path) 
 
 
 def test_the_oldest_turns_are_dropped_where_the_talk_grows_too_long(
-    home: Path, bundle: Bundle, device: DeviceConfig, with_lala: Path, blob_photo: BlobPhoto
+    living_with: Living, llm_part: LlmPart, with_lala: Path
 ) -> None:
-    small = replace(bundle, llm=part_of(bundle, context=700))
-    with Assistant(open_home(home), small, device) as family:
-        teach_family(family, blob_photo)
-        chat = family.chat(with_lala)
-        sizes = [chat.ask("Where is Lala?").tokens["prompt"] for _ in range(6)]
+    chat = living_with(replace(llm_part, context=700)).chat(with_lala)
+    sizes = [chat.ask("Where is Lala?").tokens["prompt"] for _ in range(6)]
     assert sizes[-1] == sizes[-2] <= 700
     assert sizes[0] < sizes[-1]
 
@@ -284,97 +224,3 @@ def test_special_tokens_in_names_and_infos_change_nothing_but_the_text(
     assert answer.text == before.replace("Lala", odd)
     assert family.ask(f"Is {odd} there?", with_lala).text == f"Yes, {before.replace('Lala', odd)}"
     assert family.ask("Is Tom there?", with_lala).text == "No, I don't see Tom in this photo."
-
-
-# A model that talks sense
-
-
-def test_a_good_answer_of_the_model_is_given(saying: Talker) -> None:
-    """It says "Lala is a dog." to everything."""
-    assistant = saying(SENTENCE)
-    assistant.store.edit("Lala", Changes(info="Lala is a dog."))
-    chat = assistant.chat()
-    assert chat.ask("What is Lala?").text == "Lala is a dog."
-    assert chat.note == ""
-
-
-def test_a_model_may_not_name_who_is_not_there(saying: Talker, strangers: Path) -> None:
-    assistant = saying(SENTENCE)
-    assert "Lala" not in assistant.ask("Who is there?", strangers).text
-    assert assistant.ask("Is Lala there?", strangers).text == "No, I don't see Lala in this photo."
-    assert "Lala" not in assistant.ask("What is this?", strangers).text
-
-
-def test_a_blind_model_may_not_make_anything_up(saying: Talker, with_lala: Path) -> None:
-    chat = saying(SENTENCE).chat(with_lala)
-    assert chat.ask("Is Lala there?").text == f"Yes, {LALA_THERE}"
-    assert chat.note.endswith("it adds dog")
-
-
-def test_a_model_that_says_nothing_gives_way_to_plain_words(saying: Talker, with_lala: Path) -> None:
-    assistant = saying({ASSISTANT: [END]})
-    assert assistant.ask("Hello?").text == "I don't know: nothing that I was told is about this."
-    assert assistant.ask("Where is Lala?", with_lala).text == LALA_THERE
-    assert assistant.ask("Who is Ann?").text == "I was told nothing about Ann yet."
-
-
-def test_a_name_inside_a_free_name_does_not_get_in_its_way(saying: Talker, with_lala: Path) -> None:
-    script = {
-        ASSISTANT: [" Ann"],
-        " Ann": [" Lee"],
-        " Lee": [" is"],
-        " is": [" a"],
-        " a": [" dog"],
-        " dog": [END],
-    }
-    assistant = saying(script)
-    assistant.store.edit("Lala", Changes(name="Ann Lee", info="Ann Lee is a dog."))
-    assert assistant.ask("What is Ann Lee?").text == "Ann Lee is a dog"
-    assert assistant.ask("Who is Tom?").text == "Tom is a cat."
-
-
-# A model that sees
-
-
-@pytest.fixture
-def seeing(
-    home: Path, bundle: Bundle, device: DeviceConfig, tmp_path: Path, blob_photo: BlobPhoto
-) -> Iterator[Assistant]:
-    file, mmproj = make_vision_pair(tmp_path)
-    llm = part_of(
-        bundle, file=file, mmproj=mmproj, sees="photo+references", max_references=1, image_max_tokens=16
-    )
-    with Assistant(open_home(home), replace(bundle, llm=llm), device) as opened:
-        teach_family(opened, blob_photo)
-        yield opened
-
-
-def test_a_model_that_sees_streams_what_no_fact_decides(seeing: Assistant, with_lala: Path) -> None:
-    chat = seeing.chat(with_lala)
-    pieces = list(chat.stream("What colour is the wall?"))
-    assert "".join(pieces).strip() == chat.last.text
-    assert len(pieces) > 1
-    assert chat.last.timings_ms["encode"] > 0
-
-
-def test_a_model_that_sees_is_held_to_the_facts(seeing: Assistant, with_both: Path) -> None:
-    assert seeing.ask("Where is Tom?", with_both).text == "Tom is in the photo, at the top left."
-    assert seeing.ask("Is Ann there?", with_both).text == "No, I don't see Ann in this photo."
-
-
-def test_references_are_shown_as_far_as_the_bundle_allows(
-    seeing: Assistant, with_both: Path, strangers: Path
-) -> None:
-    """Of two who are there one is shown, so the prompt has two pictures of 4 tokens."""
-    part = part_of(seeing.bundle, max_references=0)
-    sizes = [seeing.ask("Who is there?", with_both).tokens["prompt"]]
-    with Assistant(seeing.home, replace(seeing.bundle, llm=part), seeing.device) as fewer:
-        sizes.append(fewer.ask("Who is there?", with_both).tokens["prompt"])
-    picture_and_space = sizes[0] - sizes[1]
-    assert 4 <= picture_and_space <= 8
-
-
-def test_the_photo_for_the_model_is_not_larger_than_needed(blob_photo: BlobPhoto) -> None:
-    photo = load(blob_photo([], (3000, 1500)))
-    assert for_llm(photo).shape == (LLM_PHOTO_LONGEST // 2, LLM_PHOTO_LONGEST, 3)
-    assert draw([], (8, 4)).shape == (4, 8, 3)

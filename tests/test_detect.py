@@ -16,16 +16,13 @@ from kinsight.config import DeviceConfig
 from kinsight.detect import HEADS, MAX_REGIONS, MIN_SIDE_PX, Detector
 from kinsight.errors import ModelError
 from kinsight.types import Box, Pixels, Regions
-from tiny import (
-    DETECTOR_INPUT,
+from tiny import DETECTOR_INPUT, GREY, Blob, draw
+from tiny_detector import (
     FAMILIES,
-    GREY,
     LABELS,
     MOST_BLOBS,
     SIDE,
-    Blob,
     Family,
-    draw,
     make_detector,
     make_rows_detector,
     save_model,

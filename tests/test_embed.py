@@ -26,8 +26,8 @@ from tiny import (
     draw,
     make_image_tower,
     make_text_tower,
-    save_model,
 )
+from tiny_detector import save_model
 
 RED = draw([Blob("red", (10, 10, 90, 70))], (100, 80))
 BLUE = draw([Blob("blue", (0, 0, 40, 40), "ball")], (50, 60))

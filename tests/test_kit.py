@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from kinsight.bundle import Bundle, DetectorPart, Preprocess, read_bundle
+from kinsight.bundle.parts import Anchor, Colour, Head, Resize
 from kinsight.config import load_device
 from kinsight.detect import Detector
 from kinsight.embed import Embedder
@@ -29,11 +30,11 @@ pytestmark = [
 ]
 
 
-def rule(size: int, colour: str, scale: float, resize: str, anchor: str = "top-left") -> Preprocess:
-    return Preprocess((size, size), colour, scale, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), resize, anchor)  # type: ignore[arg-type]
+def rule(size: int, colour: Colour, scale: float, resize: Resize, anchor: Anchor = "top-left") -> Preprocess:
+    return Preprocess((size, size), colour, scale, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), resize, anchor)
 
 
-DETECTORS = {
+DETECTORS: dict[str, tuple[str, Head, Preprocess]] = {
     "yolox": ("yolox_nano/yolox_nano.onnx", "yolox", rule(416, "bgr", 1.0, "letterbox")),
     "yolov8": ("yolo11n_int8/yolo11n_int8.onnx", "yolov8", rule(320, "rgb", 1 / 255, "letterbox", "centre")),
     "detr-femto": ("deimv2/deimv2_hgnetv2_femto_coco.onnx", "detr", rule(416, "rgb", 1 / 255, "stretch")),
@@ -59,7 +60,7 @@ def kit_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 def test_real_detectors_find_the_dog(name: str) -> None:
     file, head, preprocess = DETECTORS[name]
     labels = tuple((KIT / "weights/yolox_nano/coco_classes.txt").read_text(encoding="utf-8").splitlines())
-    part = DetectorPart(KIT / "weights" / file, "", head, preprocess, labels, 0.3, 0.5)  # type: ignore[arg-type]
+    part = DetectorPart(KIT / "weights" / file, "", head, preprocess, labels, 0.3, 0.5)
     regions = Detector(part, load_device()).detect(load(DOG).pixels)
     assert regions.labels[0] == "dog"
     dog = np.array([[107, 45, 520, 600]], np.float32)  # drawn by hand

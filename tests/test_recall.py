@@ -257,6 +257,15 @@ def test_a_negative_uncovers_a_concept_behind_many_views() -> None:
     assert (match.concept, match.decision) == ("Tom", "accepted")
 
 
+def test_negatives_of_all_the_nearest_uncover_who_comes_behind_them() -> None:
+    region = like(0.6, 0.6, 0.6, 0.6, 0.55)
+    near = [concept for concept in (1, 2, 3, 4) for _ in range(20)]
+    memory = memory_of([*near, 5], negatives=[(concept, region) for concept in (1, 2, 3, 4)])
+    (match,), _ = look([region], memory)
+    assert (match.concept, match.decision) == ("Bo", "unsure")
+    assert match.margin == pytest.approx(0.55, abs=1e-5)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_matches_are_those_of_an_exhaustive_comparison(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -114,7 +114,11 @@ def test_a_region_is_chosen_by_its_number() -> None:
     assert [choose(scene, "", None, number) for number in (1, 2, 3)] == [BIG_DOG, CAT, CUP]
 
 
-@pytest.mark.parametrize("number", [0, -1, 3])
+def test_the_number_0_is_the_whole_photo() -> None:
+    assert choose(scene_of(("dog", BIG_DOG, 0.9)), "", None, 0) == (0, 0, WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("number", [-1, 3])
 def test_a_number_that_no_region_has_is_refused(number: int) -> None:
     with pytest.raises(RegionError, match=f"there is no region {number} in this photo: choose one of 1 to 2"):
         choose(scene_of(("dog", BIG_DOG, 0.9), ("cat", CAT, 0.9)), "", None, number)

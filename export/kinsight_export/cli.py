@@ -11,9 +11,10 @@ import click
 
 from kinsight.cli.door import enter
 from kinsight.cli.measuring import progress
-from kinsight.errors import ConfigError
 
-_FILE = click.Path(exists=False, path_type=Path)
+_FILE = click.Path(path_type=Path)
+_SHARE = click.FloatRange(0, 1)
+_TOKENS = click.IntRange(1)
 _BUNDLE_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--out",), {"type": _FILE, "required": True, "help": "Folder of the new bundle."}),
     (("--name",), {"help": "Its name; else that of the folder."}),
@@ -24,8 +25,8 @@ _BUNDLE_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--detector",), {"type": _FILE, "required": True, "help": "ONNX file."}),
     (("--head",), {"required": True, "help": "yolox | yolov8 | end2end | detr."}),
     (("--labels",), {"type": _FILE, "required": True, "help": "Text file, one label a line."}),
-    (("--score-threshold",), {"type": float, "default": 0.1, "show_default": True}),
-    (("--iou-threshold",), {"type": float, "default": 0.5, "show_default": True}),
+    (("--score-threshold",), {"type": _SHARE, "default": 0.1, "show_default": True}),
+    (("--iou-threshold",), {"type": _SHARE, "default": 0.5, "show_default": True}),
     (("--detector-set",), {"multiple": True, "metavar": "KEY=VALUE", "help": "A preprocessing key."}),
     (("--embedder-image",), {"type": _FILE, "required": True, "help": "ONNX file of the image tower."}),
     (("--embedder-family",), {"default": "clip", "show_default": True, "help": "clip | imagenet | siglip."}),
@@ -33,13 +34,13 @@ _BUNDLE_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--embedder-id",), {"help": "Stored with every vector; else the image tower's file name."}),
     (("--embedder-text",), {"type": _FILE, "help": "ONNX file of the text tower."}),
     (("--tokenizer",), {"type": _FILE, "help": "tokenizer.json of the text tower."}),
-    (("--text-context",), {"type": int, "default": 77, "show_default": True, "help": "Tokens."}),
+    (("--text-context",), {"type": _TOKENS, "default": 77, "show_default": True, "help": "Tokens."}),
     (("--llm",), {"type": _FILE, "help": "GGUF file; without it there is no ask, chat and caption."}),
     (("--mmproj",), {"type": _FILE, "help": "GGUF file of the picture encoder."}),
     (("--sees",), {"help": "photo+references | photo | nothing; else by --mmproj."}),
-    (("--context",), {"type": int, "default": 2048, "show_default": True, "help": "Tokens."}),
-    (("--max-references",), {"type": int, "default": 3, "show_default": True}),
-    (("--image-max-tokens",), {"type": int, "help": "Needed with --mmproj: no picture may cost more."}),
+    (("--context",), {"type": _TOKENS, "default": 2048, "show_default": True, "help": "Tokens."}),
+    (("--max-references",), {"type": click.IntRange(0), "default": 3, "show_default": True}),
+    (("--image-max-tokens",), {"type": _TOKENS, "help": "Needed with --mmproj: no picture may cost more."}),
     (("--stop",), {"multiple": True, "help": "A text at which an answer ends."}),
     (("--smoke",), {"default": "A question about a named thing; the answer must contain the name."}),
 )
@@ -56,9 +57,12 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group(help="Turns models into bundles that kinsight runs.")
-def cli() -> None:
-    """The group of all workstation commands."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Turn models into bundles that kinsight runs."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @cli.command(
@@ -100,10 +104,7 @@ def calibrate(bundle_folder: Path, photos: Path) -> None:
     fitted_on = (
         f"{photos.resolve().name}, {count} identities, {len(shots)} photos, {date.today().isoformat()}"
     )
-    try:
-        calibration = fit_on(shots, fitted_on)
-    except ValueError as error:
-        raise ConfigError(f"too few photos in {photos} ({error})", "give more identities or photos") from None
+    calibration = fit_on(shots, fitted_on)
     rewrite_calibration(bundle_folder, calibration)
     click.echo(
         f"{found.name} accepts from probability {calibration.accept_probability:.2f} on and "

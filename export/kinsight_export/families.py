@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from contextlib import suppress
+from typing import Any
 
-from kinsight.bundle import Preprocess
-from kinsight.bundle.parts import Anchor, Colour, Resize
+from kinsight.bundle import Preprocess, Resize
+from kinsight.bundle.contract import preprocess_keys
 from kinsight.errors import ConfigError
+from kinsight.tomlread import literal
 
 _PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 _TO_ONE = 1 / 255
@@ -31,36 +33,34 @@ EMBEDDERS: dict[str, dict[str, Any]] = {
         "std": (0.5, 0.5, 0.5),
     },
 }
-_CHOICES = {"colour": get_args(Colour), "resize": get_args(Resize), "anchor": get_args(Anchor)}
+_KEYS = preprocess_keys(literal(Resize))
+_OF_A_LETTERBOX = ("anchor", "pad")
 
 
 def preprocess(row: Mapping[str, Any], size_wh: tuple[int, int], settings: Mapping[str, str]) -> Preprocess:
     """A family's row with some keys set otherwise, as text ("mean": "0.5,0.5,0.5").
 
-    Raises ConfigError for a key or a value that no preprocessing has.
+    Raises ConfigError for a key or a value that is against the contract of bundle.toml.
     """
-    return Preprocess(
-        **{"size_wh": size_wh, **row, **{key: _value(key, text) for key, text in settings.items()}}
-    )
+    values = {"size_wh": size_wh, **row, **{key: _value(key, text) for key, text in settings.items()}}
+    if values["resize"] != "letterbox" and (idle := [key for key in _OF_A_LETTERBOX if key in settings]):
+        raise ConfigError(f"{idle[0]} means nothing with resize={values['resize']}", "leave it out")
+    return Preprocess(**values)
 
 
 def _value(key: str, text: str) -> Any:
-    try:
-        if key in _CHOICES and text in _CHOICES[key]:
-            return text
-        if key == "size_wh":
-            width, height = text.split(",")
-            return int(width), int(height)
-        if key in ("mean", "std"):
-            red, green, blue = text.split(",")
-            return float(red), float(green), float(blue)
-        if key == "scale":
-            return float(text)
-        if key == "pad":
-            return int(text)
-    except ValueError:
-        pass
-    raise ConfigError(
-        f"{key}={text} is no setting of a preprocessing",
-        "use size_wh=W,H, colour, scale, mean=R,G,B, std=R,G,B, resize, anchor or pad, as in bundle.toml",
-    )
+    if key not in _KEYS:
+        raise ConfigError(f"{key} is no setting of a preprocessing", f"choose one of {', '.join(_KEYS)}")
+    values = [_plain(part) for part in text.split(",")]
+    value, kind = values if len(values) > 1 else values[0], _KEYS[key].kind
+    if not kind.fits(value):
+        raise ConfigError(f"{key}={text} is no such setting", f"it must be {kind.words}")
+    return kind.keep(value)
+
+
+def _plain(text: str) -> int | float | str:
+    """A number where it is one."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text

@@ -6,16 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from kinsight.bundle import DetectorPart, EmbedderPart, ImageTower, TextTower
+from kinsight.bundle import DetectorPart, EmbedderPart, ImageTower, LlmPart, TextTower
+from kinsight.bundle.read import read_labels
 from kinsight.config import DeviceConfig
 from kinsight.detect import Detector
 from kinsight.embed import Embedder
 from kinsight.errors import BundleError, ConfigError
+from kinsight.llm import Generation, Picture, Text, Turn, load_llm
 from kinsight.session import CPU, Session
-from kinsight.types import Pixels
-from kinsight_export.parts import DetectorSpec, EmbedderSpec
+from kinsight.types import Floats, Pixels
+from kinsight_export.parts import DetectorSpec, EmbedderSpec, LlmSpec
 
 WORKSTATION = DeviceConfig("workstation", (CPU,), threads=0, memory_mb=4096)
+_TEXTS = ("a red dog", "two blue cars at night")
 
 
 def input_size(file: Path, settings: dict[str, str], default: int | None) -> tuple[int, int]:
@@ -50,7 +53,7 @@ def vector_length(file: Path, preprocess_size: tuple[int, int]) -> int:
 
 def try_detector(spec: DetectorSpec) -> None:
     """Runs it on one picture. Raises ModelError where the head is another, BundleError without labels."""
-    labels = tuple(spec.labels.read_text(encoding="utf-8").splitlines())
+    labels = read_labels(spec.labels)
     part = DetectorPart(
         spec.file, "", spec.head, spec.preprocess, labels, spec.score_threshold, spec.iou_threshold
     )
@@ -58,19 +61,43 @@ def try_detector(spec: DetectorSpec) -> None:
 
 
 def try_embedder(spec: EmbedderSpec) -> None:
-    """Runs both towers once. Raises ModelError where one does not run, BundleError where it does not see."""
+    """Runs both towers once. Raises ModelError where one does not run, BundleError where all is one to it."""
     text = None
     if spec.text:
         text = TextTower(spec.text.file, "", spec.text.tokenizer, spec.text.context)
     part = EmbedderPart(spec.id, spec.dim, ImageTower(spec.image, "", spec.preprocess), text)
     embedder = Embedder(part, WORKSTATION)
-    first, second = embedder.images([_picture(), _picture()[:, ::-1] // 2])
-    if np.allclose(first, second):
-        raise BundleError(
-            f"{spec.image.name} gives the same vector for different pictures", "export the right tower"
-        )
+    _refuse_equal(embedder.images([_picture(), _picture()[:, ::-1] // 2]), spec.image, "pictures")
     if text:
-        embedder.texts(["a photo of a dog"])
+        _refuse_equal(embedder.texts(_TEXTS), text.file, "texts")
+
+
+def try_llm(spec: LlmSpec) -> None:
+    """Has it say one token, about a picture where it sees. Raises ModelError where it does not load or run,
+    MissingPackage without llama-cpp-python."""
+    part = LlmPart(
+        file=spec.file,
+        sha256="",
+        mmproj=spec.mmproj,
+        mmproj_sha256=None,
+        sees=spec.sees,
+        context=spec.context,
+        max_references=spec.max_references,
+        image_max_tokens=spec.image_max_tokens,
+        stop=spec.stop,
+        smoke=spec.smoke,
+    )
+    picture = () if spec.sees == "nothing" or not spec.mmproj else (Picture(_picture()),)
+    with load_llm(part, WORKSTATION) as llm:
+        for _ in llm.generate([Turn("user", (*picture, Text("What is this?")))], Generation(max_tokens=1)):
+            pass
+
+
+def _refuse_equal(vectors: Floats, tower: Path, what: str) -> None:
+    if np.allclose(vectors[0], vectors[1]):
+        raise BundleError(
+            f"{tower.name} gives the same vector for different {what}", "export the right tower"
+        )
 
 
 def _picture() -> Pixels:

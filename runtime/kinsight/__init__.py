@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kinsight.assistant import Assistant, Choices, Lesson
+
+# Nothing leaves the machine: official builds of ONNX Runtime report to Microsoft unless this is set before
+# their import (Privacy.md in its wheel).
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __version__ = "0.1.0"
 __all__ = ["Assistant", "Choices", "Lesson", "__version__"]

@@ -176,7 +176,7 @@ class Chat:
         return fault or (self._ungrounded(text, grounds) if knows and self._blind else "")
 
     def _ungrounded(self, text: str, grounds: Grounds) -> str:
-        """What a model that sees nothing made up or left out, in words; "" where it kept to what it was told."""
+        """What a model that sees nothing made up or left out, in words; "" where it kept to what was told."""
         told = prompt.told(grounds.listed, grounds.facts_words, grounds.question)
         if added := prompt.made_up(text, told):
             return f"it adds {', '.join(added[:3])}"

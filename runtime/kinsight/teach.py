@@ -89,7 +89,7 @@ def new_view(photo: Photo, box: Box, embedder: Embedder) -> NewView:
 
 
 def catch_up(store: Store, embedder: Embedder) -> int:
-    """Embeds the stored pictures that this embedder has not seen yet, so no name is lost; how many it were."""
+    """Embeds the stored pictures that this embedder has not seen, so no name is lost; how many there were."""
     owners = store.views_without_vector(embedder.part.id)
     for start in range(0, len(owners), _BATCH):
         batch = owners[start : start + _BATCH]

@@ -47,7 +47,8 @@ _CURVE = Kind(
 )
 
 
-def _preprocess_keys(resize: Kind) -> dict[str, Key]:
+def preprocess_keys(resize: Kind) -> dict[str, Key]:
+    """How a picture becomes an input; `resize` is what the part allows."""
     return {
         "size_wh": Key(several(whole(1, 4096), 2)),
         "colour": Key(literal(Colour)),
@@ -75,14 +76,14 @@ _DETECTOR = Table(
     {
         **_HASHED_FILE,
         "head": Key(literal(Head)),
-        **_preprocess_keys(one_of("letterbox", "stretch")),
+        **preprocess_keys(one_of("letterbox", "stretch")),
         "labels": Key(_LINE),
         "score_threshold": Key(_SHARE),
         "iou_threshold": Key(_SHARE),
         "licence": optional(_LINE, ""),
     }
 )
-_IMAGE = Table({**_HASHED_FILE, **_preprocess_keys(literal(Resize))})
+_IMAGE = Table({**_HASHED_FILE, **preprocess_keys(literal(Resize))})
 _TEXT = Table({**_HASHED_FILE, "tokenizer": Key(_LINE), "context": Key(whole(1, 65536))}, required=False)
 _CALIBRATION = Table(
     {

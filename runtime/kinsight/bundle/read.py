@@ -83,7 +83,7 @@ class _Reader:
             sha256=values["sha256"],
             head=values["head"],
             preprocess=self._preprocess(values, "detector"),
-            labels=_read_labels(inside(self.folder, values["labels"], "detector.labels")),
+            labels=read_labels(inside(self.folder, values["labels"], "detector.labels")),
             score_threshold=values["score_threshold"],
             iou_threshold=values["iou_threshold"],
             licence=values["licence"],
@@ -167,7 +167,8 @@ class _Reader:
         return path
 
 
-def _read_labels(path: Path) -> tuple[str, ...]:
+def read_labels(path: Path) -> tuple[str, ...]:
+    """The labels of a text file, one a line, by class number. Raises BundleError where a line has none."""
     try:
         labels = tuple(path.read_text(encoding="utf-8-sig").rstrip().split("\n"))
     except UnicodeDecodeError:

@@ -2,7 +2,7 @@
 
 from kinsight.evaluate.questions import Interview, Interviewer
 from kinsight.evaluate.retrieval import Retrieval, Scores, fit_on, measure
-from kinsight.evaluate.shots import Progress, Reader, Shot, folders_in, photos_in, read_boxes
+from kinsight.evaluate.shots import Progress, Reader, Shot, photos_in, read_boxes
 
 __all__ = [
     "Interview",
@@ -13,7 +13,6 @@ __all__ = [
     "Scores",
     "Shot",
     "fit_on",
-    "folders_in",
     "measure",
     "photos_in",
     "read_boxes",

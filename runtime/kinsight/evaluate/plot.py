@@ -23,14 +23,8 @@ def plot(report: Retrieval, scores: Scores, path: Path) -> None:
     axes.errorbar(
         [report.wrongly_named],
         [report.accepted_right],
-        xerr=[
-            [report.wrongly_named - report.wrongly_named_range[0]],
-            [report.wrongly_named_range[1] - report.wrongly_named],
-        ],
-        yerr=[
-            [report.accepted_right - report.accepted_right_range[0]],
-            [report.accepted_right_range[1] - report.accepted_right],
-        ],
+        xerr=_reach(report.wrongly_named, report.wrongly_named_range),
+        yerr=_reach(report.accepted_right, report.accepted_right_range),
         fmt="o",
         capsize=4,
         label=f"threshold of other identities, {report.splits} halvings: mean, least and most",
@@ -51,3 +45,9 @@ def plot(report: Retrieval, scores: Scores, path: Path) -> None:
         raise PhotoError(
             f"{path} cannot be written ({error})", "give a .png file in a folder that you can write"
         ) from None
+
+
+def _reach(mean: float, least_most: tuple[float, float]) -> list[list[float]]:
+    """How far it goes down and up; never below 0, as the mean of equal floats can lie beside them."""
+    least, most = least_most
+    return [[max(0.0, mean - least)], [max(0.0, most - mean)]]

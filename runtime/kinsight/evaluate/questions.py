@@ -9,7 +9,7 @@ from pathlib import Path
 from kinsight.assistant import Assistant, Lesson
 from kinsight.chat import Chat
 from kinsight.errors import ConfigError
-from kinsight.evaluate.shots import Progress, folders_in, photos_in, read_boxes
+from kinsight.evaluate.shots import Progress, counted, identities_in, photos_in, read_boxes, strangers_in
 from kinsight.image import load
 from kinsight.metrics import names_mentioned
 from kinsight.prompt import denies, place
@@ -70,26 +70,24 @@ class Interviewer:
     """Teaches every identity of a folder from one photo under an invented name, then asks about the rest."""
 
     def __init__(self, assistant: Assistant, folder: Path, progress: Progress) -> None:
-        """Raises ConfigError where there are more identities than names."""
+        """Raises ConfigError where there are fewer than two identities, or more than names."""
         self.assistant, self.folder, self.progress = assistant, folder, progress
         self.result = Interview()
-        identities = [sub for sub in folders_in(folder) if len(photos_in(sub)) > 1]
+        identities = identities_in(folder)
         if len(identities) > len(NAMES):
             raise ConfigError(f"{folder} has {len(identities)} identities", f"give at most {len(NAMES)}")
-        self.names = {sub.name: name for sub, name in zip(identities, NAMES, strict=False)}
+        self.names = dict(zip(identities, NAMES, strict=False))
         self._taught_from: set[Path] = set()
 
     def run(self, strangers: Sequence[Path]) -> Interview:
-        """Asks everything; `strangers` are folders with photos of nobody."""
+        """Asks everything; `strangers` are folders with photos of nobody, ConfigError where one has none."""
+        nobody = strangers_in(strangers)
         self._teach()
         photos = [(path, identity) for identity in self.names for path in photos_in(self.folder / identity)]
         photos = [(path, identity) for path, identity in photos if path not in self._taught_from]
-        for done, (path, identity) in enumerate(photos):
-            self.progress("photos asked about", done, len(photos))
-            self._ask_about(load(path), identity, done)
-        others = [path for folder in strangers for path in photos_in(folder, deep=True)]
-        for done, path in enumerate(others):
-            self.progress("strangers asked about", done, len(others))
+        for turn, (path, identity) in enumerate(counted(self.progress, "photos asked about", photos)):
+            self._ask_about(load(path), identity, turn)
+        for path in counted(self.progress, "strangers asked about", nobody):
             self._ask("stranger", "Who is in this photo?", self.assistant.look(path))
         for row, (identity, name) in enumerate(self.names.items()):
             question, _, word = _TOLD[row % len(_TOLD)]
@@ -148,7 +146,7 @@ class Interviewer:
         return text
 
     def _judge_seen(self, kind: str, identity: str, accepted: bool, right: bool, text: str) -> None:
-        """An answer about somebody who is in the photo: right, or abstained where recall did not accept them."""
+        """An answer about somebody in the photo: right, or abstained where recall did not accept them."""
         named = self.names[identity] in names_mentioned(text, self.names.values())
         if not accepted and (kind != "who" or not names_mentioned(text, self.names.values())):
             self.result.tallies[kind].abstained += 1

@@ -9,6 +9,7 @@ import numpy as np
 
 from kinsight.bundle import Calibration
 from kinsight.calibration import fit
+from kinsight.errors import ConfigError
 from kinsight.evaluate.shots import Shot
 from kinsight.index import Index
 from kinsight.metrics import accept_curve, auroc, recall_at
@@ -70,7 +71,7 @@ def fit_on(shots: Sequence[Shot], fitted_on: str, seed: int = 0) -> Calibration:
 
     The reference of a photo is its hand-drawn box, else the region that looks most like the identity's other
     photos: what a person would have pointed at. Strangers: each photo against stores of STORE_SIZE references
-    of other identities. Raises ValueError where there are too few photos (see `calibration.fit`).
+    of other identities. Raises ConfigError where there are too few photos for a fit.
     """
     rng = np.random.default_rng(seed)
     references = np.stack([_reference(shot, shots) for shot in shots])
@@ -81,10 +82,14 @@ def fit_on(shots: Sequence[Shot], fitted_on: str, seed: int = 0) -> Calibration:
         nearest = (shot.vectors @ references.T).max(axis=0)
         own = identities == shot.identity
         same.extend(nearest[own & (np.arange(len(shots)) != row)])
-        others = nearest[~own]
-        size = min(STORE_SIZE, len(others))
-        strangers.extend(rng.choice(others, size, replace=False).max() for _ in range(_STORES))
-    return fit(np.array(same, np.float32), np.array(strangers, np.float32), fitted_on)
+        if (size := min(STORE_SIZE, int((~own).sum()))) > 0:
+            stores = (rng.choice(nearest[~own], size, replace=False) for _ in range(_STORES))
+            strangers.extend(store.max() for store in stores)
+    try:
+        return fit(np.array(same, np.float32), np.array(strangers, np.float32), fitted_on)
+    except ValueError as error:
+        few = f"{len(shots)} photos of {len(set(identities.tolist()))} identities are too few to fit on"
+        raise ConfigError(f"{few} ({error})", "give more identities, or more photos of each") from None
 
 
 def measure(
@@ -95,7 +100,8 @@ def measure(
     Each identity's reference is its hand-drawn box, else its first photo's best region; the queries are its
     other photos. Strangers are all photos, each against a store without its identity, and `strangers` against
     the whole store. Identities are split into random halves; the fit on one half decides for the other, and
-    strangers of no identity are decided by both fits, each counting half.
+    strangers of no identity are decided by both fits, each counting half. Raises ConfigError where a half is
+    too small for a fit.
     """
     names = sorted({shot.identity for shot in shots})
     taught = {name: _taught(name, shots) for name in names}

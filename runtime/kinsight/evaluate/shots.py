@@ -17,7 +17,7 @@ from kinsight.image import crop, load
 from kinsight.types import Box, Floats, Regions
 
 BOXES = "reference_boxes.json"
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".heic", ".heif"}
 _NOT_PHOTOS = {"masks", "masked"}
 
 Progress = Callable[[str, int, int], None]
@@ -49,24 +49,17 @@ class Reader:
 
         Raises ConfigError where there are fewer than two such identities.
         """
+        paths = [path for photos in identities_in(folder).values() for path in photos]
         boxes = read_boxes(folder)
-        people = {sub.name: photos_in(sub) for sub in folders_in(folder)}
-        people = {name: photos for name, photos in people.items() if len(photos) > 1}
-        if len(people) < 2:
-            raise ConfigError(
-                f"{folder} holds {len(people)} folders with two photos or more",
-                "give a folder that holds one folder of photos per identity",
-            )
-        paths = [path for photos in people.values() for path in photos]
         return [
             self._shot(path, path.parent.name, boxes.get(path.relative_to(folder).as_posix()))
-            for path in self._counted("identities", paths)
+            for path in counted(self._progress, "identities", paths)
         ]
 
     def strangers(self, folders: Sequence[Path]) -> list[Shot]:
-        """All photos in and below these folders, as photos of nobody."""
-        paths = [path for folder in folders for path in photos_in(folder, deep=True)]
-        return [self._shot(path, "", None) for path in self._counted("strangers", paths)]
+        """All photos of these folders, as photos of nobody. Raises ConfigError as `strangers_in`."""
+        paths = counted(self._progress, "strangers", strangers_in(folders))
+        return [self._shot(path, "", None) for path in paths]
 
     def _shot(self, path: Path, identity: str, box: Box | None) -> Shot:
         photo = load(path)
@@ -83,11 +76,13 @@ class Reader:
         boxed = views[-1] if box is not None else None
         return Shot(identity, path, regions, vectors, views[: len(regions) + 1], boxed)
 
-    def _counted(self, what: str, items: Sequence[Item]) -> Iterator[Item]:
-        for done, item in enumerate(items):
-            self._progress(what, done, len(items))
-            yield item
-        self._progress(what, len(items), len(items))
+
+def counted(progress: Progress, what: str, items: Sequence[Item]) -> Iterator[Item]:
+    """The items, with a word on the progress before each one and after the last."""
+    for done, item in enumerate(items):
+        progress(what, done, len(items))
+        yield item
+    progress(what, len(items), len(items))
 
 
 def read_boxes(folder: Path) -> dict[str, Box]:
@@ -109,14 +104,42 @@ def read_boxes(folder: Path) -> dict[str, Box]:
         ) from None
 
 
-def photos_in(folder: Path, deep: bool = False) -> list[Path]:
-    """The photos in a folder, sorted; `deep`: below it too, but for folders of masks."""
-    found: Iterable[Path] = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(
-        path
-        for path in found
-        if path.suffix.lower() in _SUFFIXES and path.is_file() and not _NOT_PHOTOS & set(path.parts)
-    )
+def photos_in(folder: Path) -> list[Path]:
+    """The photos in a folder, sorted."""
+    return _photos(folder.iterdir())
+
+
+def identities_in(folder: Path) -> dict[str, list[Path]]:
+    """Name of a folder in this one -> its photos, sorted, of all that hold two or more.
+
+    Raises ConfigError where there are fewer than two such folders.
+    """
+    people = {sub.name: photos_in(sub) for sub in folders_in(folder) if sub.name not in _NOT_PHOTOS}
+    people = {name: photos for name, photos in people.items() if len(photos) > 1}
+    if len(people) < 2:
+        raise ConfigError(
+            f"{folder} holds {len(people)} folders with two photos or more",
+            "give a folder that holds one folder of photos per identity",
+        )
+    return people
+
+
+def strangers_in(folders: Sequence[Path]) -> list[Path]:
+    """The photos in and below these folders, but for masks. Raises ConfigError where a folder has none."""
+    found: list[Path] = []
+    for folder in folders:
+        below = _photos(folder.rglob("*"))
+        photos = [path for path in below if not _NOT_PHOTOS & {*path.relative_to(folder).parts}]
+        if not photos:
+            raise ConfigError(
+                f"there is no photo in {folder}", "give a folder with photos of nobody you taught"
+            )
+        found += photos
+    return found
+
+
+def _photos(paths: Iterable[Path]) -> list[Path]:
+    return sorted(path for path in paths if path.suffix.lower() in _SUFFIXES and path.is_file())
 
 
 def _box(values: Sequence[float]) -> Box:

@@ -1,0 +1,122 @@
+"""Chats with language models that talk sense, say nothing, or see: what is given, and what gives way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kinsight.assistant import Assistant
+from kinsight.bundle import LlmPart
+from kinsight.chat import LLM_PHOTO_LONGEST, for_llm
+from kinsight.image import load
+from kinsight.store import Changes
+from talkers import NEEDS_LLAMA_CPP, SENTENCE
+from tiny import BlobPhoto
+from tiny_gguf import ASSISTANT, END, make_text_gguf, make_vision_pair
+
+pytestmark = NEEDS_LLAMA_CPP
+
+LALA_THERE = "Lala is in the photo, at the bottom right."
+Living = Callable[[LlmPart], Assistant]
+Talker = Callable[[Mapping[str, Sequence[str]]], Assistant]
+
+
+@pytest.fixture
+def saying(living_with: Living, llm_part: LlmPart, tmp_path: Path) -> Talker:
+    """With a language model that follows a script."""
+
+    def make(script: Mapping[str, Sequence[str]]) -> Assistant:
+        return living_with(replace(llm_part, file=make_text_gguf(tmp_path / "scripted.gguf", script)))
+
+    return make
+
+
+def test_a_good_answer_of_the_model_is_given(saying: Talker) -> None:
+    """It says "Lala is a dog." to everything."""
+    assistant = saying(SENTENCE)
+    assistant.store.edit("Lala", Changes(info="Lala is a dog."))
+    chat = assistant.chat()
+    assert chat.ask("What is Lala?").text == "Lala is a dog."
+    assert chat.note == ""
+
+
+def test_a_model_may_not_name_who_is_not_there(saying: Talker, strangers: Path) -> None:
+    assistant = saying(SENTENCE)
+    assert "Lala" not in assistant.ask("Who is there?", strangers).text
+    assert assistant.ask("Is Lala there?", strangers).text == "No, I don't see Lala in this photo."
+    assert "Lala" not in assistant.ask("What is this?", strangers).text
+
+
+def test_a_blind_model_may_not_make_anything_up(saying: Talker, with_lala: Path) -> None:
+    chat = saying(SENTENCE).chat(with_lala)
+    assert chat.ask("Is Lala there?").text == f"Yes, {LALA_THERE}"
+    assert chat.note.endswith("it adds dog")
+
+
+def test_a_model_that_says_nothing_gives_way_to_plain_words(saying: Talker, with_lala: Path) -> None:
+    assistant = saying({ASSISTANT: [END]})
+    assert assistant.ask("Hello?").text == "I don't know: nothing that I was told is about this."
+    assert assistant.ask("Where is Lala?", with_lala).text == LALA_THERE
+    assert assistant.ask("Who is Ann?").text == "I was told nothing about Ann yet."
+
+
+def test_a_name_inside_a_free_name_does_not_get_in_its_way(saying: Talker, with_lala: Path) -> None:
+    script = {
+        ASSISTANT: [" Ann"],
+        " Ann": [" Lee"],
+        " Lee": [" is"],
+        " is": [" a"],
+        " a": [" dog"],
+        " dog": [END],
+    }
+    assistant = saying(script)
+    assistant.store.edit("Lala", Changes(name="Ann Lee", info="Ann Lee is a dog."))
+    assert assistant.ask("What is Ann Lee?").text == "Ann Lee is a dog"
+    assert assistant.ask("Who is Tom?").text == "Tom is a cat."
+
+
+# A model that sees
+
+
+@pytest.fixture
+def seeing_part(llm_part: LlmPart, tmp_path: Path) -> LlmPart:
+    file, mmproj = make_vision_pair(tmp_path)
+    return replace(
+        llm_part, file=file, mmproj=mmproj, sees="photo+references", max_references=1, image_max_tokens=16
+    )
+
+
+@pytest.fixture
+def seeing(living_with: Living, seeing_part: LlmPart) -> Assistant:
+    return living_with(seeing_part)
+
+
+def test_a_model_that_sees_streams_what_no_fact_decides(seeing: Assistant, with_lala: Path) -> None:
+    chat = seeing.chat(with_lala)
+    pieces = list(chat.stream("What colour is the wall?"))
+    assert "".join(pieces).strip() == chat.last.text
+    assert len(pieces) > 1
+    assert chat.last.timings_ms["encode"] > 0
+
+
+def test_a_model_that_sees_is_held_to_the_facts(seeing: Assistant, with_both: Path) -> None:
+    assert seeing.ask("Where is Tom?", with_both).text == "Tom is in the photo, at the top left."
+    assert seeing.ask("Is Ann there?", with_both).text == "No, I don't see Ann in this photo."
+
+
+def test_references_are_shown_as_far_as_the_bundle_allows(
+    living_with: Living, seeing_part: LlmPart, with_both: Path
+) -> None:
+    """A picture has 4 tokens; of two who are there none, one or both are shown."""
+    parts = [replace(seeing_part, max_references=most) for most in (0, 1, 2, 3)]
+    sizes = [living_with(part).ask("Who is there?", with_both).tokens["prompt"] for part in parts]
+    assert 4 <= sizes[1] - sizes[0] == sizes[2] - sizes[1] <= 8
+    assert sizes[3] == sizes[2]
+
+
+def test_the_photo_for_the_model_is_not_larger_than_needed(blob_photo: BlobPhoto) -> None:
+    photo = load(blob_photo([], (3000, 1500)))
+    assert for_llm(photo).shape == (LLM_PHOTO_LONGEST // 2, LLM_PHOTO_LONGEST, 3)

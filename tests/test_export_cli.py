@@ -1,0 +1,340 @@
+"""`kinsight-export`: bundles from the options of a command line, their calibration, and every refusal."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from identities import draw_identities
+from kinsight.bundle import Preprocess, check_hashes, read_bundle
+from kinsight_export.cli import main
+from talkers import NEEDS_LLAMA_CPP
+from terminal import Said, Terminal, fine
+from tiny import Blob, BlobPhoto, make_bundle, make_image_tower, make_text_tower
+from tiny_detector import FAMILIES, Family, make_detector, save_model
+
+Export = Callable[..., Said]
+
+VISION = "--detector end2end.onnx --head end2end --labels labels.txt --embedder-image image.onnx"
+TEXT = "--embedder-text text.onnx --tokenizer tokenizer.json --text-context 8"
+LLM = "--llm text.gguf"
+SEES = "--llm llm.gguf --mmproj mmproj.gguf --image-max-tokens 4"
+
+
+def needs_llama_cpp(test: Callable[..., None]) -> Callable[..., None]:
+    for mark in NEEDS_LLAMA_CPP:
+        test = mark(test)
+    return test
+
+
+@pytest.fixture(scope="session")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every part that the options below name."""
+    folder = tmp_path_factory.mktemp("parts")
+    for family in FAMILIES:
+        make_detector(folder / f"{family}.onnx", family)
+    (folder / "labels.txt").write_text("box\nball\ncone\n", encoding="utf-8")
+    (folder / "latin.txt").write_bytes("bo\u00eete\n".encode("latin-1"))
+    make_image_tower(folder / "image.onnx")
+    make_text_tower(folder)
+    constant_tower(folder / "blind.onnx", "float[n, 3, 32, 32] pixel_values")
+    constant_tower(folder / "deaf.onnx", "int64[n, m] input_ids")
+    constant_tower(folder / "any-size.onnx", "float[n, 3, h, w] pixel_values")
+    (folder / "one.txt").write_text("box\n", encoding="utf-8")
+    (folder / "broken.gguf").write_bytes(b"GGUF" + bytes(50))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ggufs(parts: Path) -> Path:
+    """The language models beside them."""
+    from tiny_gguf import make_text_gguf, make_vision_pair
+
+    make_text_gguf(parts / "text.gguf", seed=3)
+    make_vision_pair(parts)
+    return parts
+
+
+def constant_tower(path: Path, inputs: str) -> None:
+    """A tower that answers everything with the same vector."""
+    text = f"""tower ({inputs}) => (float[n, 32] embeds) {{
+        shape = Shape ({inputs.rsplit(maxsplit=1)[-1]})
+        n = Gather (shape, first)
+        times = Concat <axis = 0> (n, one)
+        embeds = Tile (row, times)
+    }}"""
+    save_model(path, text, {"first": [0], "one": [1], "row": np.ones((1, 32))})
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "place" / "tiny"
+
+
+@pytest.fixture
+def export(parts: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Export:
+    """Runs `kinsight-export WORDS` in the folder of the parts; a text is split at its spaces."""
+    monkeypatch.chdir(parts)
+
+    def run(*words: str | Path) -> Said:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(
+                [part for word in words for part in ([str(word)] if isinstance(word, Path) else word.split())]
+            )
+        said = capfd.readouterr()
+        assert isinstance(left.value.code, int)
+        return Said(left.value.code, said.out, said.err)
+
+    return run
+
+
+def refused(said: Said, code: int = 1) -> str:
+    """The one sentence of a command that failed."""
+    assert (said.code, said.out, said.err.count("\n")) == (code, "", 1), said
+    return said.err
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+
+
+def test_help_says_what_there_is(export: Export) -> None:
+    assert fine(export()).out == fine(export("--help")).out
+    for verb in ("bundle", "calibrate"):
+        assert f"Example: kinsight-export {verb} " in fine(export(verb, "--help")).out
+
+
+@needs_llama_cpp
+@pytest.mark.usefixtures("ggufs")
+def test_a_bundle_of_every_part(export: Export, parts: Path, out: Path) -> None:
+    words = "--stop <|end|> --context 512 --score-threshold 0.2 --embedder-id blobs-1 --licence MIT"
+    said = fine(export("bundle", VISION, TEXT, LLM, words, "--out", out))
+    assert said.out.splitlines() == [
+        f"tiny is written to {out}.",
+        f"It names nobody yet: run kinsight-export calibrate {out} PHOTOS.",
+    ]
+    found = read_bundle(out)
+    check_hashes(found)
+    assert (found.name, found.version, found.world, found.licence) == ("tiny", "1", "photos", "MIT")
+    assert (found.detector.head, found.detector.score_threshold) == ("end2end", 0.2)
+    assert found.detector.labels == ("box", "ball", "cone")
+    assert (found.embedder.id, found.embedder.dim, found.embedder.calibration) == ("blobs-1", 32, None)
+    assert found.embedder.text and found.embedder.text.context == 8
+    assert found.llm and (found.llm.sees, found.llm.context, found.llm.stop) == ("nothing", 512, ("<|end|>",))
+    sources = {"detector.onnx": "end2end.onnx", "llm.gguf": "text.gguf"}
+    copies = digests(out)
+    assert copies.pop("bundle.toml")
+    assert copies == {name: digests(parts)[sources.get(name, name)] for name in copies}
+    assert [file.name for file in out.parent.iterdir()] == ["tiny"]
+
+
+@needs_llama_cpp
+@pytest.mark.usefixtures("ggufs")
+def test_a_model_that_sees(export: Export, out: Path) -> None:
+    fine(export("bundle", VISION, SEES, "--out", out))
+    llm = read_bundle(out).llm
+    assert llm and llm.mmproj and (llm.sees, llm.image_max_tokens) == ("photo+references", 4)
+    fine(export("bundle", VISION, SEES, "--sees photo --replace --out", out))
+    llm = read_bundle(out).llm
+    assert llm and llm.sees == "photo"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_head_with_its_own_preprocessing(export: Export, out: Path, family: Family) -> None:
+    words = f"--detector {family}.onnx --head {FAMILIES[family]}"
+    fine(export("bundle", VISION, words, "--name my-eyes --world drawn --out", out))
+    found = read_bundle(out)
+    rule = found.detector.preprocess
+    assert (found.name, found.world, rule.size_wh) == ("my-eyes", "drawn", (64, 64))
+    expected = {"yolox": ("bgr", 1.0, "letterbox"), "detr": ("rgb", 1 / 255, "stretch")}
+    assert (rule.colour, rule.scale, rule.resize) == expected.get(
+        FAMILIES[family], ("rgb", 1 / 255, "letterbox")
+    )
+    assert rule.resize != "letterbox" or (rule.anchor == "top-left") == (family == "yolox")
+
+
+def test_every_setting_can_be_another(export: Export, out: Path) -> None:
+    settings = (
+        "size_wh=64,64", "colour=bgr", "scale=0.5", "mean=1,2.5,3", "std=4,5,6", "anchor=centre", "pad=0"
+    )  # fmt: skip
+    words = " ".join(f"--detector-set {setting}" for setting in settings)
+    crop = "--embedder-family siglip --embedder-set resize=shortest-side-centre-crop"
+    fine(export("bundle", VISION, words, crop, "--out", out))
+    found = read_bundle(out)
+    mean, std = (1.0, 2.5, 3.0), (4.0, 5.0, 6.0)
+    assert found.detector.preprocess == Preprocess((64, 64), "bgr", 0.5, mean, std, "letterbox", "centre", 0)
+    half = (0.5, 0.5, 0.5)
+    kept = Preprocess((32, 32), "rgb", 1 / 255, half, half, "shortest-side-centre-crop")
+    assert found.embedder.image.preprocess == kept
+
+
+REFUSALS = {
+    "no such file": ("--labels gone.txt", r"there is no file gone.txt: check --labels"),
+    "unknown head": ("--head ssd", r"--head ssd is not known: choose one of yolox, yolov8, end2end, detr"),
+    "wrong head": ("--head yolox", r"end2end.onnx gives an output of .* which is not a yolox head: name "),
+    "wrong labels": ("--detector yolov8.onnx --head yolov8 --labels one.txt", r"7 numbers a box inst"),
+    "labels in latin-1": ("--labels latin.txt", r"latin.txt is not a UTF-8 text: "),
+    "no detector": ("--detector labels.txt", r"labels.txt cannot be loaded \(.*\): "),
+    "unknown family": ("--embedder-family vgg", r"--embedder-family vgg is not known: choose one of clip, "),
+    "unknown setting": ("--detector-set sizes=3", r"sizes is no setting of a preprocessing: choose one of "),
+    "no value": ("--detector-set colour", r'colour= is no such setting: it must be "bgr" or "rgb"'),
+    "huge input": ("--embedder-set size_wh=9999,9", r"each a whole number from 1 to 4096"),
+    "std of 0": ("--embedder-set std=0,1,1", r"std=0,1,1 is no such setting: .* a number other than 0"),
+    "not finite": ("--detector-set scale=inf", r"scale=inf is no such setting: it must be a number above 0"),
+    "pad": ("--detector-set pad=300", r"pad=300 is no such setting: it must be a whole number from 0 to 255"),
+    "idle pad": ("--embedder-set pad=3", r"pad means nothing with resize=stretch: leave it out"),
+    "wrong size": ("--detector-set size_wh=32,32", r"end2end.onnx failed \(.*invalid dimensions"),
+    "any size": ("--detector any-size.onnx", r"any-size.onnx takes pictures of any size: say which with "),
+    "blind tower": ("--embedder-image blind.onnx", r"blind.onnx gives the same vector for different pictu"),
+    "no pooling": ("--embedder-image yolox.onnx", r"the shape \(1, 84, 8\) for one picture: export the tow"),
+    "no tokenizer": ("--embedder-text text.onnx", r"a text tower and its tokenizer belong together: pass "),
+    "no text tower": ("--tokenizer tokenizer.json", r"a text tower and its tokenizer belong together"),
+    "bad tokenizer": (TEXT + " --tokenizer labels.txt", r"labels.txt is no tokenizer \("),
+    "deaf tower": (TEXT + " --embedder-text deaf.onnx", r"deaf.onnx gives the same vector for different te"),
+    "mmproj alone": ("--mmproj mmproj.gguf", r"--mmproj means nothing without --llm: pass --llm, or leav"),
+    "stop alone": ("--stop </s>", r"--stop means nothing without --llm"),
+    "no limit": ("--llm llm.gguf --mmproj mmproj.gguf", r"a model that sees needs a limit: pass --image-max"),
+    "broken GGUF": ("--llm broken.gguf", r"broken.gguf cannot be loaded \(.*\): "),
+    "sees without eyes": (LLM + " --sees photo", r"'llm.sees' is 'photo' without an mmproj in .*bundle.toml"),
+    "no such sees": (SEES + " --sees all", r"'llm.sees' is 'all' in .*: it must be \"photo\+references\" or"),
+    "name": ("--name Lala's", r"it must be a name of letters, digits, dots, dashes and underscores"),
+    "world": ("--world real", r'\'bundle.world\' is \'real\' in .*: it must be "drawn" or "photos"'),
+}  # fmt: skip
+NEED_LLAMA_CPP = {"broken GGUF", "sees without eyes", "no such sees"}
+
+
+@pytest.mark.usefixtures("ggufs")
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=NEEDS_LLAMA_CPP if case in NEED_LLAMA_CPP else ()) for case in REFUSALS]
+)
+def test_a_refusal_is_one_sentence_and_leaves_nothing(
+    export: Export, parts: Path, out: Path, case: str
+) -> None:
+    words, sentence = REFUSALS[case]
+    out.parent.mkdir()
+    before = digests(parts)
+    said = refused(export("bundle", VISION, words, "--out", out))
+    assert re.search(rf"^kinsight-export: .*{sentence}", said), said
+    assert (list(out.parent.iterdir()), digests(parts)) == ([], before)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--score-threshold 2", "invalid value for '--score-threshold': 2.0 is not in the range 0<=x<=1"),
+        ("--text-context 0", "invalid value for '--text-context': 0 is not in the range x>=1"),
+        ("--lab labels.txt", "no such option '--lab'"),
+    ],
+)
+def test_what_click_refuses_is_one_sentence_too(export: Export, out: Path, words: str, sentence: str) -> None:
+    assert refused(export("bundle", VISION, words, "--out", out), 2).startswith(
+        f"kinsight-export: {sentence}"
+    )
+
+
+def test_a_taken_place(export: Export, out: Path) -> None:
+    fine(export("bundle", VISION, "--out", out))
+    before = digests(out)
+    said = refused(export("bundle", VISION, "--version 2 --out", out))
+    assert said.endswith("is there already and not empty: choose another folder, or pass --replace.\n")
+    refused(export("bundle", VISION, "--detector image.onnx --replace --out", out))
+    assert digests(out) == before
+    fine(export("bundle", VISION, "--version 2 --replace --out", out))
+    assert read_bundle(out).version == "2"
+    assert list(out.parent.iterdir()) == [out]
+
+
+def test_calibrate_makes_recall_work(
+    export: Export, out: Path, home: Path, blob_photo: BlobPhoto, capfd: pytest.CaptureFixture[str]
+) -> None:
+    plain = "--embedder-set mean=0,0,0 --embedder-set std=1,1,1"
+    fine(export("bundle", VISION, TEXT, plain, "--out", out))
+    kinsight = Terminal(home, out, capfd)
+    lala = blob_photo([Blob("red", (60, 200, 220, 420))])
+    said = refused(kinsight("-q", "look", lala))
+    assert f"nobody can be recognised: run `kinsight-export calibrate {out} PHOTOS` with a folder" in said
+    before, folder = digests(out), home.with_name("blobs")
+    photos = draw_identities(folder, ["orange", "yellow", "green", "blue", "purple", "pink"])
+    said = fine(export("calibrate", out, photos)).out
+    found = read_bundle(out)
+    calibration = found.embedder.calibration
+    assert calibration and re.fullmatch(
+        r"blobs, 6 identities, 24 photos, \d{4}-\d\d-\d\d", calibration.fitted_on
+    )
+    assert said == (
+        f"tiny accepts from probability {calibration.accept_probability:.2f} on and says maybe from "
+        f"{calibration.unsure_probability:.2f}; fitted on {calibration.fitted_on}.\n"
+    )
+    assert [name for name, digest in digests(out).items() if before[name] != digest] == ["bundle.toml"]
+    fine(kinsight("remember", lala, "--name", "Lala"))
+    party = blob_photo([Blob("red", (380, 60, 560, 300)), Blob("cyan", (40, 300, 240, 560))])
+    regions = fine(kinsight("look", party, "--json")).json["regions"]
+    named = {tuple(round(v) for v in r["xyxy"]): r["matches"][0]["decision"] for r in regions}
+    assert named == {(380, 60, 560, 300): "accepted", (40, 300, 240, 560): "unknown"}
+
+
+@pytest.fixture(scope="module")
+def never_calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundles") / "tiny", calibrated=False).folder
+
+
+@pytest.fixture
+def eyes(never_calibrated: Path, out: Path) -> Path:
+    """A bundle of one's own."""
+    return Path(shutil.copytree(never_calibrated, out))
+
+
+def few(folder: Path) -> str:
+    draw_identities(folder, ["red", "blue"], photos=2)
+    return (
+        r"4 photos of 2 identities are too few to fit on \(.*\): give more identities, or more photos of each"
+    )
+
+
+def one_identity(folder: Path) -> str:
+    draw_identities(folder, ["red"])
+    return (
+        r"blobs holds 1 folders with two photos or more: give a folder that holds one folder of photos per "
+    )
+
+
+def nothing(folder: Path) -> str:
+    return r"there is no folder .*blobs: give a folder that holds one folder per identity"
+
+
+def no_picture(folder: Path) -> str:
+    draw_identities(folder, ["red", "blue"])
+    (folder / "red" / "01.png").write_text("Not at home today.", encoding="utf-8")
+    return r"red/01.png is a text file"
+
+
+def bad_boxes(folder: Path) -> str:
+    draw_identities(folder, ["red", "blue"])
+    (folder / "reference_boxes.json").write_text("[]", encoding="utf-8")
+    return r"reference_boxes.json cannot be read as hand-drawn boxes"
+
+
+@pytest.mark.parametrize("draw", [few, one_identity, nothing, no_picture, bad_boxes])
+def test_what_cannot_be_fitted_on(
+    export: Export, eyes: Path, tmp_path: Path, draw: Callable[[Path], str]
+) -> None:
+    sentence, before = draw(tmp_path / "blobs"), digests(eyes)
+    said = refused(export("calibrate", eyes, tmp_path / "blobs"))
+    assert re.search(rf"^kinsight-export: .*{sentence}", said), said
+    assert digests(eyes) == before
+
+
+def test_a_damaged_bundle_is_not_calibrated(export: Export, eyes: Path, tmp_path: Path) -> None:
+    data = bytearray((eyes / "image.onnx").read_bytes())
+    data[-1] ^= 1
+    (eyes / "image.onnx").write_bytes(data)
+    photos = draw_identities(tmp_path / "blobs", ["red", "blue"])
+    assert "image.onnx is damaged" in refused(export("calibrate", eyes, photos))
+    assert "is not a bundle" in refused(export("calibrate", photos, photos))
