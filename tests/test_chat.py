@@ -208,10 +208,16 @@ def test_the_oldest_turns_are_dropped_where_the_talk_grows_too_long(
     assert sizes[0] < sizes[-1]
 
 
-def test_an_info_that_does_not_fit_is_one_sentence(family: Assistant, with_lala: Path) -> None:
+def test_an_info_that_does_not_fit_gives_way_to_plain_words(family: Assistant, with_lala: Path) -> None:
     family.store.edit("Lala", Changes(info="She is red. " * 800))
+    chat = family.chat(with_lala)
+    assert chat.ask("Where is Lala?").text == "Lala is in the photo, on the left."
+    assert "longer than the model's context" in chat.note
+
+
+def test_a_question_that_does_not_fit_is_one_sentence(family: Assistant, with_lala: Path) -> None:
     with pytest.raises(ModelError, match="shorten the texts"):
-        family.ask("What is Lala like?", with_lala)
+        family.ask("What does Lala like " * 800, with_lala)
 
 
 def test_special_tokens_in_names_and_infos_change_nothing_but_the_text(

@@ -194,7 +194,7 @@ def test_a_label_that_is_a_name_is_not_said() -> None:
 
 
 def test_the_model_is_told_what_is_so_of_those_asked_about() -> None:
-    assert facts_words(HERE, asked_for("presence", TOM), NAMES) == "I don't see Tom in this photo."
+    assert facts_words(HERE, asked_for("presence", TOM), NAMES) == "No, I don't see Tom in this photo."
     assert facts_words(HERE, asked_for("who"), NAMES) == "Lala is in the photo, on the left."
     assert facts_words(MAYBE, asked_for("where", LALA), NAMES).startswith("I am not sure")
 
@@ -256,14 +256,14 @@ def test_the_photo_comes_first_then_the_numbered_references() -> None:
     pixels = np.zeros((4, 6, 3), np.uint8)
     parts = prompt.opening(pixels, [Reference(1, TOM, pixels), Reference(2, ANN)])
     assert "".join(words_of(parts)) == (
-        "Photo: [picture]\n1. [picture] Name: Tom\nInfo: Tom likes fish\n2. Name: Ann\n"
+        "Photo: [picture]\nNote 1. [picture] Name: Tom\nInfo: Tom likes fish\nNote 2. Name: Ann\n"
     )
 
 
 def test_a_question_comes_after_who_only_it_names_and_the_facts() -> None:
     parts = prompt.asking("Where is Ann?", [Reference(2, ANN)], "I don't see Ann in this photo.")
     assert "".join(words_of(parts)) == (
-        "2. Name: Ann\nFacts: I don't see Ann in this photo.\nQuestion: Where is Ann?"
+        "Note 2. Name: Ann\nFacts: I don't see Ann in this photo.\nQuestion: Where is Ann?"
     )
     assert "".join(words_of(prompt.asking("Why?", [], ""))) == "Question: Why?"
 

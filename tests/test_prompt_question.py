@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kinsight.prompt import about, means_someone, read
+from kinsight.prompt import means_someone, read
 from kinsight.types import Concept
 
 LALA = Concept(1, "Lala", ("Lalita",), "dog")
@@ -215,8 +215,8 @@ def test_she_who_is_asked_after_is_not_looked_for() -> None:
     ],
 )
 def test_a_category_means_all_who_have_it(text: str, concepts: list[Concept]) -> None:
-    assert list(about(text, CONCEPTS)) == concepts
+    assert list(read(text, CONCEPTS).concepts) == concepts
 
 
 def test_nobody_is_meant_where_nobody_has_a_category() -> None:
-    assert about("What is the dog doing?", [TOM, Concept(7, "Bo", (), "  ")]) == ()
+    assert read("What is the dog doing?", [TOM, Concept(7, "Bo", (), "  ")]).concepts == ()

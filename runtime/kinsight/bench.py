@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,6 +35,17 @@ def stages(assistant: Assistant, photos: Sequence[Path]) -> dict[str, Any]:
         **median,
         "see_ratio": round(ratio, 3),
     }
+
+
+def start() -> dict[str, Any]:
+    """How long `import kinsight` and `kinsight --help` take in a new process, medians in seconds."""
+    lines = {"import_s": ["-c", "import kinsight"], "help_s": ["-m", "kinsight", "--help"]}
+    runs = [
+        lambda line=line: subprocess.run([sys.executable, *line], check=True, stdout=subprocess.DEVNULL)
+        for line in lines.values()
+    ]
+    taken = [round(ms / 1e3, 3) for ms in _in_turn(runs)]
+    return {"format": 1, "bench": "start", **dict(zip(lines, taken, strict=True))}
 
 
 def _measure(assistant: Assistant, photo: Photo) -> dict[str, float]:

@@ -84,7 +84,7 @@ class Chat:
         known = self._known()
         asked = prompt.read(question, known)
         if not asked.concepts:
-            asked = Asked(asked.kind, self._meant(question, known) or prompt.about(question, known))
+            asked = Asked(asked.kind, self._meant(question, known))
         self._about = tuple(concept.id for concept in asked.concepts) or self._about
         yield from self._answer(self._grounds(question, asked, known))
 
@@ -143,9 +143,14 @@ class Chat:
             return
         max_tokens = ANSWER_TOKENS if grounds.asked.kind == "other" else SHORT_ANSWER_TOKENS
         parts = prompt.asking(grounds.question, self._references(grounds), grounds.facts_words)
-        stream = self._assistant.llm.generate(
-            self._fitting(grounds, parts, max_tokens), Generation(max_tokens, banned=grounds.banned)
-        )
+        turns = self._fitting(grounds, parts, max_tokens)
+        bare = prompt.turns((), [], prompt.asking(grounds.question, [], grounds.facts_words))
+        if not self._fits(turns, max_tokens) and self._fits(bare, max_tokens):
+            self.note = "in plain words, since the notes are longer than the model's context"
+            self._keep(grounds, (), grounds.plain, Usage())
+            yield grounds.plain
+            return
+        stream = self._assistant.llm.generate(turns, Generation(max_tokens, banned=grounds.banned))
         pieces = []
         checked = grounds.asked.kind != "other" or self._blind or grounds.banned != grounds.forbidden
         for piece in stream:
@@ -211,13 +216,17 @@ class Chat:
 
     def _fitting(self, grounds: Grounds, question: Parts, max_tokens: int) -> list[Turn]:
         """The turns that fit the model's context: the oldest ones are dropped first."""
-        llm, opened = self._assistant.llm, self._opening(grounds)
+        opened = self._opening(grounds)
         turns = prompt.turns(opened, self._history, question)
-        while self._history and llm.count(turns) + max_tokens > llm.part.context:
+        while self._history and not self._fits(turns, max_tokens):
             self._history.pop(0)
             self.note = "the oldest turns were dropped: the talk has grown longer than the model's context"
             turns = prompt.turns(opened, self._history, question)
         return turns
+
+    def _fits(self, turns: list[Turn], max_tokens: int) -> bool:
+        llm = self._assistant.llm
+        return llm.count(turns) + max_tokens <= llm.part.context
 
     def _keep(self, grounds: Grounds, parts: Parts, text: str, usage: Usage) -> None:
         used = tuple(concept.name for concept in grounds.listed)

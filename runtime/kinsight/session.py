@@ -65,7 +65,7 @@ def choose_providers(wanted: Sequence[str]) -> tuple[list[str], str]:
     there = onnxruntime.get_available_providers()
     chosen = [name for name in wanted if name in there and name != CPU]
     missing = [name for name in wanted if name not in there]
-    reason = ", ".join([*chosen, CPU]) + ": as the device config asks"
+    reason = ", ".join([*chosen, CPU]) + ": as the device config asks, the CPU last"
     if missing:
         reason += f"; not in this ONNX Runtime: {', '.join(missing)}"
     return [*chosen, CPU], reason

@@ -23,7 +23,13 @@ def evaluate() -> None:
 @evaluate.command(epilog="Example: kinsight eval retrieval identities --strangers others --out curve.png")
 @click.argument("folder", type=_FOLDER)
 @click.option("--strangers", multiple=True, type=_FOLDER, help="A folder with photos of nobody; repeatable.")
-@click.option("--splits", default=20, show_default=True, help="Random halves for the cross-fitted threshold.")
+@click.option(
+    "--splits",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Random halves for the cross-fitted threshold.",
+)
 @click.option("--out", type=_FOLDER, help="Write the accept / wrong-name curve as a picture.")
 @pass_desk
 def retrieval(desk: Desk, folder: Path, strangers: tuple[Path, ...], splits: int, out: Path | None) -> None:
@@ -42,10 +48,11 @@ def retrieval(desk: Desk, folder: Path, strangers: tuple[Path, ...], splits: int
 
         plot(report, scores, out)
         click.echo(f"The curve is in {out}.")
+    first = f"{report.recall_at_1:.1%} of {report.queries} photos"
+    right, wrong = f"{report.accepted_right:.1%}", f"{report.wrongly_named:.1%} of {report.strangers}"
     click.echo(
-        f"The right one of {report.identities} is first in {report.recall_at_1:.1%} of {report.queries} photos. "
-        f"With the threshold of the other half of the identities, {report.accepted_right:.1%} are named right, "
-        f"and {report.wrongly_named:.1%} of {report.strangers} strangers are named."
+        f"The right one of {report.identities} comes first in {first}. "
+        f"With the threshold of other identities {right} get their name, and {wrong} strangers get one."
     )
     _last_line({"format": 1, "eval": "retrieval", **asdict(report)})
 
@@ -98,6 +105,16 @@ def questions(desk: Desk, folder: Path, strangers: tuple[Path, ...], verbose: bo
 @click.group()
 def bench() -> None:
     """Measure this device."""
+
+
+@bench.command(epilog="Example: kinsight bench start")
+def start() -> None:
+    """How long it takes until kinsight is there."""
+    from kinsight.bench import start as measure
+
+    result = measure()
+    click.echo(f"import kinsight takes {result['import_s']:.2f} s, kinsight --help {result['help_s']:.2f} s.")
+    _last_line(result)
 
 
 @bench.command(epilog="Example: kinsight bench stages holiday/*.jpg")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kinsight.llm import Picture, Text, Turn
 from kinsight.prompt.check import denies, fault, forbidden_names, free_names, made_up, unused
 from kinsight.prompt.facts import Facts, Seen, a_thing, facts_of, notable, place, position, share, wrong_names
-from kinsight.prompt.question import Asked, about, means_someone, read
+from kinsight.prompt.question import Asked, means_someone, read
 from kinsight.prompt.say import facts_words, fitting_sentence, scene_words, told_words
 from kinsight.types import Concept, Pixels
 
@@ -18,7 +18,6 @@ __all__ = [
     "Reference",
     "Seen",
     "a_thing",
-    "about",
     "asking",
     "denies",
     "facts_of",
@@ -44,8 +43,8 @@ __all__ = [
 ]
 
 SYSTEM = (
-    "You are kinsight, a personal assistant. Answer the question in one or two short sentences, "
-    "from the notes only. If the notes do not tell, say that you do not know."
+    "Answer the question in one short sentence, in the words of the facts and notes. "
+    "If they do not tell, say that you do not know."
 )
 CAPTION = "Describe this photo in one sentence."
 
@@ -100,7 +99,7 @@ def _listed(references: Sequence[Reference]) -> list[Text | Picture]:
     """RAP's numbered list."""
     parts: list[Text | Picture] = []
     for reference in references:
-        parts.append(Text(f"{reference.number}. "))
+        parts.append(Text(f"Note {reference.number}. "))
         if reference.picture is not None:
             parts += [Picture(reference.picture), Text(" ")]
         parts += [Text("Name: "), Text(reference.concept.name), Text("\n")]

@@ -63,9 +63,14 @@ class Asked:
 
 def read(question: str, concepts: Sequence[Concept]) -> Asked:
     """Reads a question (English; any other language is of kind "other", names are found in all)."""
-    owners = {name: concept for concept in concepts for name in concept.names}
+    owners: dict[str, tuple[Concept, ...]] = {
+        name: (concept,) for concept in concepts for name in concept.names
+    }
     hits = find_names(question, owners)
-    named = tuple(dict.fromkeys(owners[name] for name, _, _ in hits))
+    if not hits:
+        owners = _by_category(concepts)
+        hits = find_names(question, owners)
+    named = tuple(dict.fromkeys(concept for name, _, _ in hits for concept in owners[name]))
     bare = question
     for _, start, end in reversed(hits):
         bare = bare[:start] + _NAME + bare[end:]
@@ -73,22 +78,18 @@ def read(question: str, concepts: Sequence[Concept]) -> Asked:
     return Asked(_kind(bare), named)
 
 
-def about(text: str, concepts: Sequence[Concept]) -> tuple[Concept, ...]:
-    """The concepts that a text means without a name: those whose category it mentions ("my dog")."""
-    by_category: dict[str, list[Concept]] = {}
-    for concept in concepts:
-        if concept.category.strip():
-            by_category.setdefault(concept.category, []).append(concept)
-    return tuple(
-        concept
-        for category in dict.fromkeys(name for name, _, _ in find_names(text, by_category))
-        for concept in by_category[category]
-    )
-
-
 def means_someone(text: str) -> bool:
     """Whether a text points back at somebody by a pronoun: "where is she?"."""
     return bool(_PRONOUNS & set(re.findall(r"\w+", text.casefold())))
+
+
+def _by_category(concepts: Sequence[Concept]) -> dict[str, tuple[Concept, ...]]:
+    """Category -> its concepts: "my dog" means those of category dog where no name is in the text."""
+    owners: dict[str, tuple[Concept, ...]] = {}
+    for concept in concepts:
+        if concept.category.strip():
+            owners[concept.category] = (*owners.get(concept.category, ()), concept)
+    return owners
 
 
 def _kind(bare: str) -> Kind:

@@ -35,7 +35,8 @@ def scene_words(question: str, facts: Facts, asked: Asked, known_names: Sequence
 def facts_words(facts: Facts, asked: Asked, known_names: Sequence[str]) -> str:
     """What the model is told about a photo: whether and where those asked about are, else who is there."""
     if asked.concepts:
-        return " ".join(presence(concept, facts, known_names) for concept in asked.concepts)
+        yes_no = asked.kind == "presence"
+        return " ".join(presence(concept, facts, known_names, yes_no) for concept in asked.concepts)
     return who_is_there(facts, known_names)
 
 
