@@ -211,7 +211,7 @@ def test_the_oldest_turns_are_dropped_where_the_talk_grows_too_long(
 def test_an_info_that_does_not_fit_gives_way_to_plain_words(family: Assistant, with_lala: Path) -> None:
     family.store.edit("Lala", Changes(info="She is red. " * 800))
     chat = family.chat(with_lala)
-    assert chat.ask("Where is Lala?").text == "Lala is in the photo, on the left."
+    assert chat.ask("Where is Lala?").text == "Lala is in the photo, at the bottom right."
     assert "longer than the model's context" in chat.note
 
 

@@ -325,6 +325,7 @@ def test_bench_stages(kinsight: Terminal, blob_photo: BlobPhoto) -> None:
     stages = ("decode", "detect", "embed", "recall", "see", "bare")
     assert list(times) == [f"{stage}_ms" for stage in stages]
     assert 0 < times["detect_ms"] < times["see_ms"] and 0 < found["see_ratio"] < 100
+    assert times["detect_ms"] + times["embed_ms"] == pytest.approx(times["see_ms"], abs=0.03)
     lines = said.out.splitlines()
     assert [line.split()[0] for line in lines[:-2]] == list(stages)
     assert lines[-2] == f"detect + embed take {found['see_ratio']:.3f} of the bare session runs."
