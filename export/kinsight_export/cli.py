@@ -106,6 +106,8 @@ def calibrate(bundle_folder: Path, photos: Path) -> None:
     )
     calibration = fit_on(shots, fitted_on)
     rewrite_calibration(bundle_folder, calibration)
+    if calibration.accept_probability > calibration.curve[-1][1] - 1e-6:
+        click.echo("These identities look no more alike than strangers do: it will name nobody.")
     click.echo(
         f"{found.name} accepts from probability {calibration.accept_probability:.2f} on and "
         f"says maybe from {calibration.unsure_probability:.2f}; fitted on {fitted_on}."

@@ -15,9 +15,12 @@ from kinsight.cli.desk import Desk, desk_options, pass_desk
 _FOLDER = click.Path(path_type=Path)
 
 
-@click.group(name="eval")
-def evaluate() -> None:
+@click.group(name="eval", invoke_without_command=True)
+@click.pass_context
+def evaluate(context: click.Context) -> None:
     """Measure how well people, pets and things are recognised."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @evaluate.command(epilog="Example: kinsight eval retrieval identities --strangers others --out curve.png")
@@ -43,11 +46,6 @@ def retrieval(desk: Desk, folder: Path, strangers: tuple[Path, ...], splits: int
         reader = Reader(assistant.detector, assistant.embedder, progress)
         vocabulary = assistant.rules.vocabulary
         report, scores = measure(reader.identities(folder), reader.strangers(strangers), vocabulary, splits)
-    if out:
-        from kinsight.evaluate.plot import plot
-
-        plot(report, scores, out)
-        click.echo(f"The curve is in {out}.")
     first = f"{report.recall_at_1:.1%} of {report.queries} photos"
     right, wrong = f"{report.accepted_right:.1%}", f"{report.wrongly_named:.1%} of {report.strangers}"
     click.echo(
@@ -55,6 +53,11 @@ def retrieval(desk: Desk, folder: Path, strangers: tuple[Path, ...], splits: int
         f"With the threshold of other identities {right} get their name, and {wrong} strangers get one."
     )
     _last_line({"format": 1, "eval": "retrieval", **asdict(report)})
+    if out:
+        from kinsight.evaluate.plot import plot
+
+        plot(report, scores, out)
+        desk.note(f"The curve is in {out}")
 
 
 @evaluate.command(epilog="Example: kinsight eval questions identities --strangers others")
@@ -102,9 +105,12 @@ def questions(desk: Desk, folder: Path, strangers: tuple[Path, ...], verbose: bo
     )
 
 
-@click.group()
-def bench() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def bench(context: click.Context) -> None:
     """Measure this device."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 @bench.command(epilog="Example: kinsight bench start")

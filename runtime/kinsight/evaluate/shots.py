@@ -51,6 +51,10 @@ class Reader:
         """
         paths = [path for photos in identities_in(folder).values() for path in photos]
         boxes = read_boxes(folder)
+        if lost := set(boxes) - {path.relative_to(folder).as_posix() for path in paths}:
+            raise ConfigError(
+                f"{folder / BOXES} has a box for {min(lost)}, which is no photo here", "correct the path"
+            )
         return [
             self._shot(path, path.parent.name, boxes.get(path.relative_to(folder).as_posix()))
             for path in counted(self._progress, "identities", paths)
