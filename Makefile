@@ -28,7 +28,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-kit: $(READY) kit-bundle  ## The tests that need the kit's real weights and photos.
+kit: $(READY)  ## The tests that need the kit's real weights and photos.
 	$(BIN)/pytest -m kit
 
 kit-bundle: $(READY)  ## A bundle of real photo models from the kit, in build/kit.
@@ -38,9 +38,10 @@ kit-bundle: $(READY)  ## A bundle of real photo models from the kit, in build/ki
 bench: kit-bundle  ## Recognition, answers and stage times on the kit's photos; JSON is each last line.
 	$(BIN)/kinsight --bundle $(KIT_BUNDLE) eval retrieval "$(KIT)/photos/dreambooth" \
 		$(foreach set,scenes break_a_scene mcpl_real,--strangers "$(KIT)/photos/$(set)") --out out/curve.png
-	$(BIN)/kinsight --bundle $(KIT_BUNDLE) eval questions "$(KIT)/photos/dreambooth" \
+	$(BIN)/kinsight --bundle $(KIT_BUNDLE) eval questions --cross-fit "$(KIT)/photos/dreambooth" \
 		$(foreach set,scenes break_a_scene mcpl_real,--strangers "$(KIT)/photos/$(set)")
 	$(BIN)/kinsight --bundle $(KIT_BUNDLE) bench stages "$(KIT)"/photos/dreambooth/*/03.jpg
+	$(BIN)/kinsight bench start
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from identities import draw_identities
 from kinsight.assistant import Assistant
 from kinsight.errors import ConfigError
-from kinsight.evaluate import Interview, Interviewer, questions
+from kinsight.evaluate import Interview, Interviewer, Reader, cross_fitted, fit_on, questions
 from kinsight.evaluate.questions import NAMES
 from kinsight.image import load, save
 from talkers import NEEDS_LLAMA_CPP
@@ -44,10 +45,10 @@ def test_all_is_right(assistant: Assistant, identities: Path, tmp_path: Path) ->
     result = Interviewer(assistant, identities, lambda *row: told.append(row)).run([others])
     seen = (6, 6, 0, 0)
     assert counts(result) == {
-        **{"who": seen, "where": seen, "present": seen, "absent": seen},
+        **{"who": seen, "where": seen, "present": seen, "absent": seen, "caption": seen},
         **{"stranger": (2, 2, 0, 0), "told": (3, 3, 0, 0)},
     }
-    assert (result.questions(), result.stray, result.subjects_right()) == (29, [], 3)
+    assert (result.questions(), result.stray, result.subjects_right()) == (35, [], 3)
     assert result.plain > 20
     assert [row for row in told if row[1] == row[2]] == [
         ("photos asked about", 6, 6), ("strangers asked about", 2, 2)
@@ -70,7 +71,7 @@ def test_who_is_not_recognised_is_abstained_from(assistant: Assistant, identitie
     save(draw([], (256, 256)), identities / "red" / "02.png")
     result = Interviewer(assistant, identities, silent).run([])
     assert counts(result) == {
-        **dict.fromkeys(("who", "where", "present"), (6, 5, 1, 0)),
+        **dict.fromkeys(("who", "where", "present", "caption"), (6, 5, 1, 0)),
         **{"absent": (6, 6, 0, 0), "stranger": (0, 0, 0, 0), "told": (3, 3, 0, 0)},
     }
     assert result.subjects_right() == 3  # Momo was right in the other photo
@@ -81,7 +82,7 @@ def test_who_is_named_in_place_of_another_is_wrong(assistant: Assistant, identit
     save(draw([Blob("yellow", (60, 60, 180, 200))], (256, 256)), identities / "red" / "02.png")
     result = Interviewer(assistant, identities, silent).run([])
     assert counts(result) == {
-        **{"who": (6, 5, 0, 1), "where": (6, 5, 1, 0), "present": (6, 5, 1, 0)},
+        **{"who": (6, 5, 0, 1), "where": (6, 5, 1, 0), "present": (6, 5, 1, 0), "caption": (6, 5, 0, 1)},
         **{"absent": (6, 5, 0, 1), "stranger": (0, 0, 0, 0), "told": (3, 3, 0, 0)},
     }
     (who,), (absent,) = result.tallies["who"].wrong, result.tallies["absent"].wrong
@@ -97,6 +98,7 @@ def test_who_is_named_beside_another_is_wrong(assistant: Assistant, identities: 
     seen = (6, 6, 0, 0)
     assert counts(result) == {
         **{"who": (6, 5, 0, 1), "where": seen, "present": seen, "absent": (6, 5, 0, 1)},
+        "caption": (6, 5, 0, 1),
         **{"stranger": (0, 0, 0, 0), "told": (3, 3, 0, 0)},
     }
     (who,) = result.tallies["who"].wrong
@@ -119,6 +121,29 @@ def test_what_was_told_must_be_in_the_answer(
     assert counts(result)["told"] == (3, 0, 0, 3)
     assert all("blueberries" in line for line in result.tallies["told"].wrong)
     assert result.subjects_right() == 0
+
+
+def test_each_identity_is_judged_by_the_rules_of_others(assistant: Assistant, identities: Path) -> None:
+    """Rules that accept nobody are given to red alone."""
+    rules = assistant.rules
+    never = replace(rules.calibration, accept_probability=1.0, unsure_probability=1.0)
+    fits = {"red": replace(rules, calibration=never), "cyan": rules, "yellow": rules}
+    result = Interviewer(assistant, identities, silent, fits).run([])
+    assert counts(result)["present"] == (6, 4, 2, 0)
+    assert result.subjects_right() == 2
+
+
+def test_the_rules_of_a_half_come_from_the_other(assistant: Assistant, tmp_path: Path) -> None:
+    colours = ["red", "yellow", "cyan", "pink"]
+    folder = draw_identities(tmp_path / "four", colours, photos=6)
+    shots = Reader(assistant.detector, assistant.embedder).identities(folder)
+    fits = cross_fitted(shots, frozenset())
+    assert sorted(fits) == sorted(colours)
+    mine = fits["red"]
+    partners = [colour for colour in colours if fits[colour] is mine]
+    assert len(partners) == 2
+    others = [shot for shot in shots if shot.identity not in partners]
+    assert mine.calibration == fit_on(others, "the other half")
 
 
 def test_what_cannot_be_asked_about(assistant: Assistant, identities: Path, tmp_path: Path) -> None:
@@ -145,7 +170,7 @@ def test_eval_questions(
     *lines, last = said.out.splitlines()
     found = json.loads(last)
     assert {key: found[key] for key in ("format", "eval", "questions", "stray_names", "subjects")} == {
-        "format": 1, "eval": "questions", "questions": 27, "stray_names": 0, "subjects": 3
+        "format": 1, "eval": "questions", "questions": 33, "stray_names": 0, "subjects": 3
     }  # fmt: skip
     assert found["who"] == {"asked": 6, "right": 5, "abstained": 0, "wrong": 1}
     assert found["subjects_all_right"] == 2

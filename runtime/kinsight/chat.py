@@ -85,6 +85,9 @@ class Chat:
         asked = prompt.read(question, known)
         if not asked.concepts:
             asked = Asked(asked.kind, self._meant(question, known))
+        if not asked.concepts and self.scene is None:
+            about = prompt.told_about(question, known) if asked.kind in ("other", "who") else ()
+            asked = Asked("other", about) if about else asked
         self._about = tuple(concept.id for concept in asked.concepts) or self._about
         yield from self._answer(self._grounds(question, asked, known))
 
@@ -113,7 +116,7 @@ class Chat:
                 asked.concepts,
                 None,
                 "",
-                prompt.told_words(question, asked.concepts),
+                prompt.unseen_words(question, asked),
                 tuple(prompt.free_names(known, None, asked)),
                 tuple(prompt.forbidden_names(known, None, asked)),
             )
@@ -137,7 +140,8 @@ class Chat:
 
     def _answer(self, grounds: Grounds) -> Iterator[str]:
         self.note = ""
-        if grounds.facts is None and not grounds.listed and grounds.asked.kind != "other":
+        told = any(prompt.fitting_sentence(grounds.question, concept) for concept in grounds.listed)
+        if grounds.facts is None and grounds.asked.kind != "other" and not told:
             self._keep(grounds, (), grounds.plain, Usage())
             yield grounds.plain
             return
@@ -151,20 +155,27 @@ class Chat:
             yield grounds.plain
             return
         stream = self._assistant.llm.generate(turns, Generation(max_tokens, banned=grounds.banned))
-        pieces = []
-        checked = grounds.asked.kind != "other" or self._blind or grounds.banned != grounds.forbidden
+        text = said = ""
+        whole = self._checked_whole(grounds)
         for piece in stream:
-            pieces.append(piece)
-            if not checked:
-                yield piece
-        text = "".join(pieces).strip()
-        fault = self._fault(text, grounds) if checked or not text else ""
-        if fault:
+            text += piece
+            sentences = "" if whole else prompt.whole_sentences(text)
+            if len(sentences) > len(said):
+                if self._fault(sentences, grounds):
+                    break
+                yield sentences[len(said) :]
+                said = sentences
+        stream.close()
+        if fault := self._fault(text.strip(), grounds):
             self.note = f"in plain words, since the model's own answer was no good: {fault}"
-        final = grounds.plain if fault else text
-        self._keep(grounds, parts, final, stream.usage)
-        if checked or fault:
-            yield final
+            text = f"{said.rstrip()} {grounds.plain}".strip()
+        yield text[len(said) :].strip() if not said else text[len(said) :].rstrip()
+        self._keep(grounds, parts, text.strip(), stream.usage)
+
+    def _checked_whole(self, grounds: Grounds) -> bool:
+        """Whether an answer can only be judged as a whole, and not sentence by sentence as it comes."""
+        told = grounds.facts is None and bool(grounds.listed)
+        return grounds.asked.kind != "other" or self._blind or told or grounds.banned != grounds.forbidden
 
     def _fault(self, text: str, grounds: Grounds) -> str:
         """Why an answer must not be given, in words; "" where it may."""

@@ -64,20 +64,25 @@ def retrieval(desk: Desk, folder: Path, strangers: tuple[Path, ...], splits: int
 @click.argument("folder", type=_FOLDER)
 @click.option("--strangers", multiple=True, type=_FOLDER, help="A folder with photos of nobody; repeatable.")
 @click.option("--verbose", is_flag=True, help="Print every wrong answer.")
+@click.option("--cross-fit", is_flag=True, help="Fit the threshold on half of FOLDER, ask about the other.")
 @pass_desk
-def questions(desk: Desk, folder: Path, strangers: tuple[Path, ...], verbose: bool) -> None:
+def questions(desk: Desk, folder: Path, strangers: tuple[Path, ...], verbose: bool, cross_fit: bool) -> None:
     """Teach every identity in FOLDER, then ask who, where and whether about all other photos.
 
     Nothing of yours is touched: the names go into a home of their own that is deleted afterwards.
     """
     import tempfile
 
-    from kinsight.evaluate import Interviewer
+    from kinsight.evaluate import Interviewer, Reader, cross_fitted
 
     with tempfile.TemporaryDirectory() as scratch:
         desk.home = Path(scratch)
         with desk.assistant() as assistant:
-            result = Interviewer(assistant, folder, progress).run(strangers)
+            fits = None
+            if cross_fit:
+                reader = Reader(assistant.detector, assistant.embedder, progress)
+                fits = cross_fitted(reader.identities(folder), assistant.rules.vocabulary)
+            result = Interviewer(assistant, folder, progress, fits).run(strangers)
     for kind, tally in result.tallies.items():
         click.echo(
             f"{kind}: {tally.asked} asked, {tally.right} right, "

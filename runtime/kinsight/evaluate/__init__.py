@@ -1,7 +1,7 @@
 """Measures recall on photos with a folder per identity: who is found first, who is named, who wrongly."""
 
 from kinsight.evaluate.questions import Interview, Interviewer
-from kinsight.evaluate.retrieval import Retrieval, Scores, fit_on, measure
+from kinsight.evaluate.retrieval import Retrieval, Scores, cross_fitted, fit_on, measure
 from kinsight.evaluate.shots import Progress, Reader, Shot, photos_in, read_boxes
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Retrieval",
     "Scores",
     "Shot",
+    "cross_fitted",
     "fit_on",
     "measure",
     "photos_in",

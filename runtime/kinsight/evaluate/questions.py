@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from kinsight.evaluate.shots import Progress, counted, identities_in, photos_in,
 from kinsight.image import load
 from kinsight.metrics import names_mentioned
 from kinsight.prompt import denies, place
-from kinsight.types import Photo, Scene
+from kinsight.recall import Rules
+from kinsight.types import Photo
 
 NAMES = (
     "Lala", "Momo", "Zoë", "Bruno", "Käthe", "Ann Lee", "Yuki", "Olu", "Rosalind", "Pip", "Tomás", "Wanda",
@@ -28,7 +29,7 @@ _TOLD = (
 )  # question, info, the word that a right answer holds
 
 
-KINDS = ("who", "where", "present", "absent", "stranger", "told")
+KINDS = ("who", "where", "present", "absent", "caption", "stranger", "told")
 
 
 @dataclass
@@ -69,9 +70,15 @@ class Interview:
 class Interviewer:
     """Teaches every identity of a folder from one photo under an invented name, then asks about the rest."""
 
-    def __init__(self, assistant: Assistant, folder: Path, progress: Progress) -> None:
-        """Raises ConfigError where there are fewer than two identities, or more than names."""
+    def __init__(
+        self, assistant: Assistant, folder: Path, progress: Progress, fits: Mapping[str, Rules] | None = None
+    ) -> None:
+        """`fits` gives each identity the rules fitted on others; without it the bundle's own hold for all.
+
+        Raises ConfigError where there are fewer than two identities, or more than names.
+        """
         self.assistant, self.folder, self.progress = assistant, folder, progress
+        self._fits = fits or {}
         self.result = Interview()
         identities = identities_in(folder)
         if len(identities) > len(NAMES):
@@ -86,14 +93,22 @@ class Interviewer:
         photos = [(path, identity) for identity in self.names for path in photos_in(self.folder / identity)]
         photos = [(path, identity) for path, identity in photos if path not in self._taught_from]
         for turn, (path, identity) in enumerate(counted(self.progress, "photos asked about", photos)):
+            self._decide_by(identity)
             self._ask_about(load(path), identity, turn)
-        for path in counted(self.progress, "strangers asked about", nobody):
-            self._ask("stranger", "Who is in this photo?", self.assistant.look(path))
+        identities = list(self.names)
+        for turn, path in enumerate(counted(self.progress, "strangers asked about", nobody)):
+            self._decide_by(identities[turn % len(identities)])
+            self._ask("stranger", "Who is in this photo?", self.assistant.chat(path))
         for row, (identity, name) in enumerate(self.names.items()):
             question, _, word = _TOLD[row % len(_TOLD)]
-            text = self._ask("told", question.format(name=name), None, name)
+            text = self._ask("told", question.format(name=name), self.assistant.chat(), name)
             self._judge("told", identity, word.casefold() in text.casefold(), f"{question}: {text}")
         return self.result
+
+    def _decide_by(self, identity: str) -> None:
+        """From here on the rules that were not fitted on this identity decide."""
+        if identity in self._fits:
+            self.assistant.rules = self._fits[identity]
 
     def _teach(self) -> None:
         boxes = read_boxes(self.folder)
@@ -106,7 +121,8 @@ class Interviewer:
             in_pixels = box and (
                 box[0] * photo.width, box[1] * photo.height, box[2] * photo.width, box[3] * photo.height
             )  # fmt: skip
-            info = _TOLD[row % len(_TOLD)][1].format(name=name)
+            friend = NAMES[(row + 1) % len(self.names)]
+            info = f"{_TOLD[row % len(_TOLD)][1].format(name=name)} {name} and {friend} are friends."
             self.assistant.remember(
                 photo, Lesson(name, info=info), box=in_pixels or (0, 0, photo.width, photo.height)
             )
@@ -114,28 +130,32 @@ class Interviewer:
             self.result.answered_of[identity], self.result.wrong_of[identity] = set(), 0
 
     def _ask_about(self, photo: Photo, identity: str, turn: int) -> None:
-        """Who, where, present, and one absent name, about one photo of an identity."""
+        """Who, where, present, one absent name and a caption, in one talk about one photo of an identity."""
         name, scene = self.names[identity], self.assistant.look(photo)
+        chat = self.assistant.chat(photo)
         rows = [row for row, match in scene.accepted() if match.concept == name]
         others = [match.concept for _, match in scene.accepted() if match.concept != name]
         absent = [other for other in self.names.values() if other != name][turn % (len(self.names) - 1)]
         where = place(scene, rows[0]).split()[-2:] if rows and rows[0] is not None else []
 
-        text = self._ask("who", "Who is in this photo?", scene)
+        text = self._ask("who", "Who is in this photo?", chat)
         self._judge_seen("who", identity, bool(rows), not others and not denies(text), text)
-        text = self._ask("where", f"Where is {name}?", scene, name)
+        text = self._ask("where", f"Where is {name}?", chat, name)
         placed = all(word in text for word in where if word != "the") and not denies(text)
         self._judge_seen("where", identity, bool(rows), placed, text)
-        text = self._ask("present", f"Is {name} in the photo?", scene, name)
+        text = self._ask("present", f"Is {name} in the photo?", chat, name)
         self._judge_seen("present", identity, bool(rows), not denies(text), text)
-        text = self._ask("absent", f"Is {absent} in the photo?", scene, absent)
+        text = self._ask("absent", f"Is {absent} in the photo?", chat, absent)
         self._judge(
             "absent", identity, denies(text) and absent not in others, f"{photo.name}, {absent}: {text}"
         )
 
-    def _ask(self, kind: str, question: str, scene: Scene | None, asked: str = "") -> str:
-        chat = Chat(self.assistant, scene)
-        text = chat.ask(question).text
+        text = self._ask("caption", "", self.assistant.chat(photo))
+        self._judge_seen("caption", identity, bool(rows), not others and not denies(text), text)
+
+    def _ask(self, kind: str, question: str, chat: Chat, asked: str = "") -> str:
+        text = (chat.ask(question) if question else chat.caption()).text
+        scene = chat.scene
         self.result.tallies[kind].asked += 1
         self.result.plain += bool(chat.note)
         accepted = {match.concept for _, match in scene.accepted()} if scene else set()
@@ -148,7 +168,9 @@ class Interviewer:
     def _judge_seen(self, kind: str, identity: str, accepted: bool, right: bool, text: str) -> None:
         """An answer about somebody in the photo: right, or abstained where recall did not accept them."""
         named = self.names[identity] in names_mentioned(text, self.names.values())
-        if not accepted and (kind != "who" or not names_mentioned(text, self.names.values())):
+        if not accepted and (
+            kind not in ("who", "caption") or not names_mentioned(text, self.names.values())
+        ):
             self.result.tallies[kind].abstained += 1
         else:
             self._judge(kind, identity, accepted and named and right, f"{identity}: {text}")

@@ -140,6 +140,17 @@ def measure(
     return report, Scores(known, firsts, nearest)
 
 
+def cross_fitted(shots: Sequence[Shot], vocabulary: frozenset[str], seed: int = 0) -> dict[str, Rules]:
+    """Identity -> the rules fitted on the half of the identities that it is not in. Raises as `fit_on`."""
+    names = sorted({shot.identity for shot in shots})
+    halves = _halves(names, np.random.default_rng(seed))
+    rules: dict[str, Rules] = {}
+    for fitted, judged in (halves, halves[::-1]):
+        calibration = fit_on([shot for shot in shots if shot.identity in fitted], "the other half")
+        rules |= dict.fromkeys(judged, Rules(calibration, vocabulary))
+    return rules
+
+
 def _judge_halves(halves: tuple[frozenset[str], frozenset[str]], trial: _Trial) -> tuple[float, float, float]:
     """(accepted right, misnamed, strangers named), 0..1, each half decided by the fit on the other."""
     right = misnamed = 0

@@ -9,7 +9,15 @@ from kinsight.llm import Picture, Text, Turn
 from kinsight.prompt.check import denies, fault, forbidden_names, free_names, made_up, unused
 from kinsight.prompt.facts import Facts, Seen, a_thing, facts_of, notable, place, position, share, wrong_names
 from kinsight.prompt.question import Asked, means_someone, read
-from kinsight.prompt.say import facts_words, fitting_sentence, scene_words, told_words
+from kinsight.prompt.say import (
+    facts_words,
+    fitting_sentence,
+    scene_words,
+    told_about,
+    told_words,
+    unseen_words,
+    whole_sentences,
+)
 from kinsight.types import Concept, Pixels
 
 __all__ = [
@@ -36,9 +44,12 @@ __all__ = [
     "scene_words",
     "share",
     "told",
+    "told_about",
     "told_words",
     "turns",
+    "unseen_words",
     "unused",
+    "whole_sentences",
     "wrong_names",
 ]
 

@@ -12,8 +12,19 @@ from kinsight.prompt.say import FUNCTION_WORDS, best_sentence, stems, words
 from kinsight.types import Concept
 
 _DENIES = re.compile(
-    r"\b(?:no|not|never|none|nobody|nothing|without|absent|unknown|unable|cannot|can't|\w+n['’]t)\b", re.I
+    r"\b(?:no|not|never|none|nobody|nothing|nowhere|without|absent|missing|gone|away|elsewhere|unknown|unable"
+    r"|cannot|can't|\w+n['’]t)\b",
+    re.I,
 )
+_HERE = r"(?:in|on|at|here|there|seen|visible|present|shown)\b"
+_NOT_HERE = re.compile(
+    rf"^\W*no\b(?! (?:doubt|question|wonder))|\bno sign of\b|\bnot {_HERE}"
+    rf"|(?:n['’]t|\bnot|\bcannot) (?:\w+ )?(?:see|find|spot|recogni[sz]e|know|{_HERE})",
+    re.I,
+)
+_IS_HERE = re.compile(rf"\b(?:is|are|'s|’s) (?:(?!not\b)\w+ ){{0,2}}{_HERE}", re.I)
+_NOBODY = re.compile(r"\b(?:nobody|no one|no-one|noone|empty)\b", re.I)
+_PRONOUN = re.compile(r"\b(?:she|he|it|they)\b", re.I)
 _DOUBTS = re.compile(
     r"\b(?:maybe|may|might|perhaps|possibly|probably|unsure|could|not (?:sure|certain))\b", re.I
 )
@@ -60,10 +71,16 @@ def fault(answer: str, facts: Facts, asked: Asked, forbidden: Sequence[str]) -> 
     everything = asked.kind not in ("other", "caption")
     claims = [claim for claim in _CLAIMS.split(answer) if everything or _OF_THE_PHOTO.search(claim)]
     seen = [one.concept for one in (*facts.accepted, *facts.unsure)]
-    for concept in {concept.id: concept for concept in (*seen, *asked.concepts)}.values():
-        for claim in claims:
-            if names_mentioned(claim, concept.names) and (what := _wrong_claim(claim, concept, facts)):
+    concepts = {concept.id: concept for concept in (*seen, *asked.concepts)}.values()
+    meant: list[Concept] = []
+    for claim in claims:
+        named = [concept for concept in concepts if names_mentioned(claim, concept.names)]
+        meant = named or (meant if _PRONOUN.search(claim) else [])
+        for concept in meant:
+            if what := _wrong_claim(claim, concept, facts):
                 return what
+        if facts.accepted and _NOBODY.search(claim):
+            return "it says that nobody is there"
     return "" if asked.kind == "other" else _left_out(answer, facts, asked)
 
 
@@ -94,11 +111,13 @@ def _wrong_claim(claim: str, concept: Concept, facts: Facts) -> str:
         if denies(claim) or _DOUBTS.search(claim):
             return f"it denies or doubts {concept.name}"
         named = [seen for seen in facts.accepted if names_mentioned(claim, seen.concept.names)]
+        named = named or [seen for seen in facts.accepted if seen.concept.id == concept.id]
         right = set().union(*(_places(seen.position) for seen in named))
         return f"it puts {concept.name} elsewhere" if _places(claim) - right else ""
     if any(seen.concept.id == concept.id for seen in facts.unsure):
         return "" if _DOUBTS.search(claim) else f"it is too sure of {concept.name}"
-    return "" if denies(claim) and not _DOUBTS.search(claim) else f"it does not deny {concept.name}"
+    away = _NOT_HERE.search(claim) and not _IS_HERE.search(claim) and not _DOUBTS.search(claim)
+    return "" if away else f"it does not deny {concept.name}"
 
 
 def _left_out(answer: str, facts: Facts, asked: Asked) -> str:

@@ -12,7 +12,10 @@ from kinsight.prompt.question import Asked
 from kinsight.types import Concept
 
 NOTHING_TOLD = "I don't know: nothing that I was told is about this."
+NO_PHOTO = "I cannot tell without a photo."
 _MAX_OTHERS = 3
+_MAX_ABOUT = 3
+_SENTENCE_END = re.compile(r"[.!?。！？]+(?=\s)|\n")
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 
 
@@ -80,6 +83,22 @@ def told_words(question: str, concepts: Sequence[Concept]) -> str:
     return "\n".join(_told(question, concept) for concept in concepts) if concepts else NOTHING_TOLD
 
 
+def unseen_words(question: str, asked: Asked) -> str:
+    """The plain answer to a question without a photo; who is where, only a photo could tell."""
+    told = any(fitting_sentence(question, concept) for concept in asked.concepts)
+    if asked.kind in ("where", "presence") and not told:
+        return NO_PHOTO
+    return told_words(question, asked.concepts)
+
+
+def told_about(question: str, concepts: Sequence[Concept]) -> tuple[Concept, ...]:
+    """Whom a question without names is about: those whose info shares most words with it, three at most."""
+    wanted = stems(question)
+    shared = {concept.id: len(wanted & stems(fitting_sentence(question, concept))) for concept in concepts}
+    most = max(shared.values(), default=0)
+    return tuple(concept for concept in concepts if most and shared[concept.id] == most)[:_MAX_ABOUT]
+
+
 def fitting_sentence(question: str, concept: Concept) -> str:
     """The sentence of a concept's info that shares most words with the question; "" where none shares any."""
     wanted = stems(_without(question, concept))
@@ -91,6 +110,12 @@ def fitting_sentence(question: str, concept: Concept) -> str:
 def best_sentence(question: str, concept: Concept) -> str:
     """The fitting sentence, all of the info where none fits."""
     return fitting_sentence(question, concept) or " ".join(_sentences(concept.info))
+
+
+def whole_sentences(text: str) -> str:
+    """The beginning of a text up to the end of its last whole sentence."""
+    ends = [found.end() for found in _SENTENCE_END.finditer(text)]
+    return text[: ends[-1]] if ends else ""
 
 
 def stems(text: str) -> set[str]:
