@@ -10,14 +10,17 @@ from pathlib import Path
 
 import pytest
 
+import talkers
 from kinsight.assistant import Assistant, Lesson
 from kinsight.bundle import Bundle, LlmPart, read_bundle
 from kinsight.config import DeviceConfig, load_device
 from kinsight.home import open_home
 from kinsight.image import save
+from kinsight.llm import Llm, load_llm
 from kinsight_export.parts import LlmSpec
 from scenes import HERE, THERE
 from tiny import Blob, BlobPhoto, draw, make_bundle
+from tiny_gguf import make_vision_pair
 
 
 def tiny_llm(folder: Path) -> LlmSpec:
@@ -140,3 +143,16 @@ def with_both(blob_photo: BlobPhoto) -> Path:
 def strangers(blob_photo: BlobPhoto) -> Path:
     """Two whom nobody knows."""
     return blob_photo([Blob("yellow", HERE), Blob("pink", THERE, "ball")])
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A tiny language model and its tiny picture encoder."""
+    return make_vision_pair(tmp_path_factory.mktemp("pair"))
+
+
+@pytest.fixture(scope="module")
+def seeing(pair: tuple[Path, Path]) -> Iterator[Llm]:
+    """The pair, loaded."""
+    with load_llm(talkers.part(*pair, sees="photo+references"), talkers.device()) as llm:
+        yield llm

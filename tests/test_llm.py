@@ -18,20 +18,9 @@ from kinsight.errors import ModelError
 from kinsight.llm import Generation, Llm, Text, Turn, load_llm
 from kinsight.llm.native import library
 from talkers import CONTEXT, HELLO, NEEDS_LLAMA_CPP, SENTENCE, device, part, picture, say
-from tiny_gguf import make_text_gguf, make_vision_pair
+from tiny_gguf import make_text_gguf
 
 pytestmark = NEEDS_LLAMA_CPP
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return make_vision_pair(tmp_path_factory.mktemp("pair"))
-
-
-@pytest.fixture(scope="module")
-def seeing(pair: tuple[Path, Path]) -> Iterator[Llm]:
-    with load_llm(part(*pair, sees="photo+references"), device()) as llm:
-        yield llm
 
 
 @pytest.fixture(scope="module")

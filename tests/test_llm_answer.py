@@ -11,24 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinsight.llm import Generation, Llm, load_llm
+from kinsight.llm import Generation, Llm
 from kinsight.llm.answer import AnswerText, Banned, is_loop, ranked
 from kinsight.metrics import find_names
-from talkers import HELLO, NEEDS_LLAMA_CPP, SENTENCE, device, part, say, talker
-from tiny_gguf import ASSISTANT, END, make_vision_pair
+from talkers import HELLO, NEEDS_LLAMA_CPP, SENTENCE, say, talker
+from tiny_gguf import ASSISTANT, END
 
 pytestmark = NEEDS_LLAMA_CPP
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return make_vision_pair(tmp_path_factory.mktemp("pair"))
-
-
-@pytest.fixture(scope="module")
-def seeing(pair: tuple[Path, Path]) -> Iterator[Llm]:
-    with load_llm(part(*pair, sees="photo+references"), device()) as llm:
-        yield llm
 
 
 @pytest.fixture(scope="module")

@@ -24,17 +24,6 @@ pytestmark = NEEDS_LLAMA_CPP
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return make_vision_pair(tmp_path_factory.mktemp("pair"))
-
-
-@pytest.fixture(scope="module")
-def seeing(pair: tuple[Path, Path]) -> Iterator[Llm]:
-    with load_llm(part(*pair, sees="photo+references"), device()) as llm:
-        yield llm
-
-
-@pytest.fixture(scope="module")
 def sentence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llm]:
     """Says "Lala is a dog." to everything."""
     with talker(tmp_path_factory.mktemp("sentence")) as llm:

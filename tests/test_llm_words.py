@@ -15,14 +15,9 @@ from kinsight.llm.template import ChatTemplate
 from kinsight.llm.vision import VisionEncoder
 from kinsight.llm.vocabulary import utf8
 from talkers import HELLO, NEEDS_LLAMA_CPP, SENTENCE, device, part, talker
-from tiny_gguf import make_text_gguf, make_vision_pair
+from tiny_gguf import make_text_gguf
 
 pytestmark = NEEDS_LLAMA_CPP
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return make_vision_pair(tmp_path_factory.mktemp("pair"))
 
 
 @pytest.fixture(scope="module")
