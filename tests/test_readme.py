@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -97,6 +98,7 @@ def first_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_bundle: Path
     return photos
 
 
+@pytest.mark.skipif(not find_spec("llama_cpp"), reason="llama-cpp-python is not installed")
 @pytest.mark.usefixtures("first_day")
 def test_the_python_of_the_readme() -> None:
     python = python_of_the_readme()
