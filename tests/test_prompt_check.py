@@ -144,9 +144,10 @@ def test_the_free_and_the_forbidden_names_of_a_photo() -> None:
     assert forbidden_names(KNOWN, MAYBE, Asked("who", ())) == ["Lala", "Lalita", "Tom", "Ann", "Ann Lee"]
 
 
-def test_without_a_photo_the_names_in_the_info_are_free() -> None:
+def test_without_a_photo_the_names_in_the_fitting_sentence_are_free() -> None:
     asked = Asked("other", (TOM,))
-    assert forbidden_names(KNOWN, None, asked) == ["Lala", "Lalita", "Ann"]
+    assert forbidden_names(KNOWN, None, asked, "Who is a friend of Tom?") == ["Lala", "Lalita", "Ann"]
+    assert forbidden_names(KNOWN, None, asked, "?") == ["Lala", "Lalita", "Ann", "Ann Lee"]
     assert forbidden_names(KNOWN, NOBODY, asked) == ["Lala", "Lalita", "Ann", "Ann Lee"]
 
 

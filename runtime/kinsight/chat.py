@@ -109,6 +109,7 @@ class Chat:
     def _grounds(self, question: str, asked: Asked, known: Sequence[Concept]) -> Grounds:
         names = [name for concept in known for name in concept.names]
         if self.scene is None:
+            forbidden = tuple(prompt.forbidden_names(known, None, asked, question))
             return Grounds(
                 question,
                 asked,
@@ -116,9 +117,9 @@ class Chat:
                 asked.concepts,
                 None,
                 "",
-                prompt.unseen_words(question, asked),
-                tuple(prompt.free_names(known, None, asked)),
-                tuple(prompt.forbidden_names(known, None, asked)),
+                prompt.unseen_words(question, asked, forbidden),
+                tuple(prompt.free_names(known, None, asked, question)),
+                forbidden,
             )
         facts = prompt.facts_of(self.scene, known)
         in_photo = tuple({seen.concept.id: seen.concept for seen in facts.accepted}.values())
@@ -199,7 +200,8 @@ class Chat:
         unused = prompt.unused(text, grounds.question, grounds.asked.concepts)
         if unused and grounds.asked.kind == "other":
             return f"it leaves out what was told about {', '.join(unused)}"
-        return ""
+        unclear = [c for c in grounds.asked.concepts if c.info and not prompt.fitting_sentence(text, c)]
+        return f"nothing of it was told about {unclear[0].name}" if unclear and grounds.facts is None else ""
 
     @property
     def _blind(self) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kinsight.metrics import names_mentioned
 from kinsight.prompt.facts import Facts, wrong_names
 from kinsight.prompt.question import Asked
-from kinsight.prompt.say import FUNCTION_WORDS, best_sentence, stems, words
+from kinsight.prompt.say import FUNCTION_WORDS, best_sentence, fitting_sentence, stems, words
 from kinsight.types import Concept
 
 _DENIES = re.compile(
@@ -39,22 +39,27 @@ there's it's that's he's she's don't isn't aren't doesn't can't cannot
 _ALLOWED = FUNCTION_WORDS | frozenset(_PHOTO_WORDS.split())
 
 
-def free_names(concepts: Sequence[Concept], facts: Facts | None, asked: Asked) -> list[str]:
+def free_names(
+    concepts: Sequence[Concept], facts: Facts | None, asked: Asked, question: str = ""
+) -> list[str]:
     """The names and aliases that an answer may use: of the accepted, and of those asked about.
 
-    Without a photo nobody is named as present, so a name that stands in the info of one asked about is free.
+    Without a photo nobody is named as present, so a name that stands in the sentence of an info that the
+    question leads to is free too.
     """
     seen = [] if facts is None else [one.concept for one in facts.accepted]
-    told = "" if facts is not None else "\n".join(concept.info for concept in asked.concepts)
+    told = "" if facts is not None else "\n".join(fitting_sentence(question, c) for c in asked.concepts)
     mentioned = names_mentioned(told, [name for concept in concepts for name in concept.names])
     return list(
         dict.fromkeys([*(n for concept in (*seen, *asked.concepts) for n in concept.names), *mentioned])
     )
 
 
-def forbidden_names(concepts: Sequence[Concept], facts: Facts | None, asked: Asked) -> list[str]:
+def forbidden_names(
+    concepts: Sequence[Concept], facts: Facts | None, asked: Asked, question: str = ""
+) -> list[str]:
     """The names and aliases that an answer must not use: all others."""
-    free = free_names(concepts, facts, asked)
+    free = free_names(concepts, facts, asked, question)
     return [name for concept in concepts for name in concept.names if name not in free]
 
 

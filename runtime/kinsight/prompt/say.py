@@ -83,12 +83,23 @@ def told_words(question: str, concepts: Sequence[Concept]) -> str:
     return "\n".join(_told(question, concept) for concept in concepts) if concepts else NOTHING_TOLD
 
 
-def unseen_words(question: str, asked: Asked) -> str:
-    """The plain answer to a question without a photo; who is where, only a photo could tell."""
+def unseen_words(question: str, asked: Asked, forbidden: Sequence[str] = ()) -> str:
+    """The plain answer to a question without a photo; who is where, only a photo could tell.
+
+    Where no sentence of an info fits, all of it is given but for the sentences that name somebody else.
+    """
     told = any(fitting_sentence(question, concept) for concept in asked.concepts)
     if asked.kind in ("where", "presence") and not told:
         return NO_PHOTO
-    return told_words(question, asked.concepts)
+    free = [name for concept in asked.concepts for name in concept.names]
+    return (
+        "\n".join(
+            told_words(question, [concept] if fitting_sentence(question, concept) else telling or [concept])
+            for concept in asked.concepts
+            for telling in [_telling([concept], free, forbidden)]
+        )
+        or NOTHING_TOLD
+    )
 
 
 def told_about(question: str, concepts: Sequence[Concept]) -> tuple[Concept, ...]:
@@ -120,7 +131,8 @@ def whole_sentences(text: str) -> str:
 
 def stems(text: str) -> set[str]:
     """The words of a text that carry meaning, cut to their first five letters ("walking" ~ "walks")."""
-    return {word[:5].rstrip("s") for word in words(text) if word not in FUNCTION_WORDS}
+    meant = [_IRREGULAR.get(word, word) for word in words(text) if word not in FUNCTION_WORDS]
+    return {word[:5].rstrip("s") for word in meant}
 
 
 def words(text: str) -> list[str]:
@@ -135,6 +147,11 @@ my name named names no nor not now of off on one only or other our out over own 
 tell than that the their them then there these they this those to too under up us very was we were what when
 where which while who whom whose why will with would yes you your yours
 """
+_PAST = """
+ate eat bought buy came come found find gave give got get grew grow kept keep lost lose made make met meet
+ran run said say saw see slept sleep told tell took take went go won win wrote write
+"""
+_IRREGULAR = dict(zip(_PAST.split()[::2], _PAST.split()[1::2], strict=True))
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 
