@@ -19,6 +19,7 @@ from kinsight.image import save
 from kinsight.llm import Llm, load_llm
 from kinsight_export.parts import LlmSpec
 from scenes import HERE, THERE
+from terminal import Terminal
 from tiny import Blob, BlobPhoto, draw, make_bundle
 from tiny_gguf import make_vision_pair
 
@@ -156,3 +157,20 @@ def seeing(pair: tuple[Path, Path]) -> Iterator[Llm]:
     """The pair, loaded."""
     with load_llm(talkers.part(*pair, sees="photo+references"), talkers.device()) as llm:
         yield llm
+
+
+@pytest.fixture
+def kinsight(home: Path, tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> Terminal:
+    """The command line, on a home of its own and the tiny bundle."""
+    return Terminal(home, tiny_bundle, capfd)
+
+
+@pytest.fixture
+def taught(assistant: Assistant, blob_photo: BlobPhoto) -> Assistant:
+    """Lala is red, Tom is blue."""
+    assistant.remember(
+        blob_photo([Blob("red", (60, 200, 220, 420))]),
+        Lesson("Lala", "box", "Lala loves the sea. Lala sleeps a lot."),
+    )
+    assistant.remember(blob_photo([Blob("blue", (420, 220, 580, 400))]), Lesson("Tom"))
+    return assistant

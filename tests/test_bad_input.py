@@ -31,11 +31,6 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def kinsight(home: Path, tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(home, tiny_bundle, capfd)
-
-
-@pytest.fixture
 def taught(assistant: Assistant, blob_photo: BlobPhoto) -> Assistant:
     """Lala, who is red, and Tom."""
     assistant.remember(blob_photo([RED]), Lesson("Lala", "box", "Lala loves the sea."))

@@ -24,19 +24,6 @@ GREEN = Blob("green", (60, 480, 240, 600))
 BALL = Blob("green", (420, 420, 560, 560), "ball")
 
 
-@pytest.fixture
-def kinsight(home: Path, tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(home, tiny_bundle, capfd)
-
-
-@pytest.fixture
-def taught(assistant: Assistant, blob_photo: BlobPhoto) -> Assistant:
-    """Lala is red, Tom is blue."""
-    assistant.remember(blob_photo([RED]), Lesson("Lala", "box", "Lala loves the sea. Lala sleeps a lot."))
-    assistant.remember(blob_photo([BLUE]), Lesson("Tom"))
-    return assistant
-
-
 def verbs(group: click.Group) -> Iterator[list[str]]:
     for name, command in group.commands.items():
         if isinstance(command, click.Group):

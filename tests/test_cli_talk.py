@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conftest import BlobPhoto
-from kinsight import Assistant, Lesson
+from kinsight import Assistant
 from kinsight.types import answer_json
 from terminal import Terminal, fine
 from tiny import Blob
@@ -22,19 +22,6 @@ pytest.importorskip("llama_cpp", exc_type=ImportError)
 RED = Blob("red", (60, 200, 220, 420))
 BLUE = Blob("blue", (420, 220, 580, 400))
 STAGES = "decode 1 ms, detect 1 ms, embed 1 ms, recall 1 ms, first token 1 ms, 1 tokens/s"
-
-
-@pytest.fixture
-def kinsight(home: Path, tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(home, tiny_bundle, capfd)
-
-
-@pytest.fixture
-def taught(assistant: Assistant, blob_photo: BlobPhoto) -> Assistant:
-    """Lala is red, Tom is blue."""
-    assistant.remember(blob_photo([RED]), Lesson("Lala", "box", "Lala loves the sea. Lala sleeps a lot."))
-    assistant.remember(blob_photo([BLUE]), Lesson("Tom"))
-    return assistant
 
 
 def last_line(text: str) -> str:

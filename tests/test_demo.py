@@ -14,11 +14,6 @@ from tiny import Blob, draw
 
 
 @pytest.fixture
-def kinsight(home: Path, tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(home, tiny_bundle, capfd)
-
-
-@pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Two photos of each of three colours; in the second of red is a blue one too, and the box says which."""
     folder = tmp_path / "identities"

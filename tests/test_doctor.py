@@ -23,11 +23,6 @@ else:
 
 
 @pytest.fixture
-def kinsight(home: Path, tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(home, tiny_bundle, capfd)
-
-
-@pytest.fixture
 def fake_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder whose modules come before the installed ones in new processes."""
     folder = tmp_path / "modules"

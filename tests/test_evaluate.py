@@ -59,11 +59,6 @@ def reader(assistant: Assistant) -> Reader:
     return Reader(assistant.detector, assistant.embedder)
 
 
-@pytest.fixture
-def kinsight(home: Path, tiny_bundle: Path, capfd: pytest.CaptureFixture[str]) -> Terminal:
-    return Terminal(home, tiny_bundle, capfd)
-
-
 def last_line(said: Said) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(fine(said).out.splitlines()[-1])
     assert found["format"] == 1

@@ -143,8 +143,7 @@ class Chat:
         self.note = ""
         told = any(prompt.fitting_sentence(grounds.question, concept) for concept in grounds.listed)
         if grounds.facts is None and grounds.asked.kind != "other" and not told:
-            self._keep(grounds, (), grounds.plain, Usage())
-            yield grounds.plain
+            yield self._plainly(grounds)
             return
         max_tokens = ANSWER_TOKENS if grounds.asked.kind == "other" else SHORT_ANSWER_TOKENS
         parts = prompt.asking(grounds.question, self._references(grounds), grounds.facts_words)
@@ -152,8 +151,7 @@ class Chat:
         bare = prompt.turns((), [], prompt.asking(grounds.question, [], grounds.facts_words))
         if not self._fits(turns, max_tokens) and self._fits(bare, max_tokens):
             self.note = "in plain words, since the notes are longer than the model's context"
-            self._keep(grounds, (), grounds.plain, Usage())
-            yield grounds.plain
+            yield self._plainly(grounds)
             return
         stream = self._assistant.llm.generate(turns, Generation(max_tokens, banned=grounds.banned))
         text = said = ""
@@ -169,9 +167,14 @@ class Chat:
         stream.close()
         if fault := self._fault(text.strip(), grounds):
             self.note = f"in plain words, since the model's own answer was no good: {fault}"
-            text = f"{said.rstrip()} {grounds.plain}".strip()
-        yield text[len(said) :].strip() if not said else text[len(said) :].rstrip()
+            text = f"{said} {grounds.plain}" if said else grounds.plain
+        yield text[len(said) :].rstrip() if said else text.strip()
         self._keep(grounds, parts, text.strip(), stream.usage)
+
+    def _plainly(self, grounds: Grounds) -> str:
+        """The answer in plain words, without asking the model; no turn that it would see later."""
+        self._keep(grounds, (), grounds.plain, Usage())
+        return grounds.plain
 
     def _checked_whole(self, grounds: Grounds) -> bool:
         """Whether an answer can only be judged as a whole, and not sentence by sentence as it comes."""
