@@ -21,7 +21,7 @@ demo: $(READY)  ## Installs and runs the main job on the best bundle at hand; pi
 test: check quick  ## Lint, types, and the quick suite; no network and no kit once installed.
 
 quick: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff format --check .
