@@ -1,0 +1,127 @@
+"""GGUF files from a checkpoint: llama.cpp's own converter, of the very version that the device runs."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from kinsight.bundle.verify import sha256_of
+from kinsight.errors import ModelError
+from kinsight.llm.native import PACKAGE, failure, library
+
+OutType = Literal["f32", "f16", "bf16", "q8_0"]
+Kind = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0"]
+SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
+"""Of the source distribution that `PACKAGE` names."""
+
+_NEEDED = ("convert_hf_to_gguf.py", "conversion/", "gguf-py/gguf/", "LICENSE")
+_INSIDE = "vendor/llama.cpp/"
+_SCRIPT = "convert_hf_to_gguf.py"
+_LAST_LINES = 6  # of the converter's output, in an error
+_MEND_SOURCE = f"run this once where pip gets {PACKAGE} as source, or copy the converter's folder from there"
+_MEND_CHECKPOINT = "see to the checkpoint's folder, or to the converter's Python packages"
+
+
+def converter(cache: Path) -> Path:
+    """The folder of llama.cpp's converter, fetched by pip and unpacked into `cache` the first time.
+
+    ModelError where pip cannot fetch it, or where what it fetched is not what was pinned.
+    """
+    folder = cache / f"converter-{SHA256[:12]}"
+    if (folder / _SCRIPT).is_file():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        archive = _download(Path(scratch))
+        whole = Path(scratch) / "whole"
+        unpack(archive, whole)
+        shutil.rmtree(folder, ignore_errors=True)
+        whole.rename(folder)
+    return folder
+
+
+def unpack(archive: Path, folder: Path, sha256: str = SHA256) -> None:
+    """Writes the converter's plain files, and nothing else, of a source distribution that is as pinned."""
+    if sha256_of(archive) != sha256:
+        raise ModelError(f"{archive.name} is not what was pinned", f"get {PACKAGE} from a registry you trust")
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            path = _wanted(member)
+            if path and (source := tar.extractfile(member)):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(source.read())
+
+
+def to_gguf(hf_folder: Path, out: Path, outtype: OutType, converter_folder: Path) -> Path:
+    """The language model of a checkpoint, with vocabulary and chat template. ModelError where it fails."""
+    return _convert(hf_folder, out, outtype, converter_folder, [])
+
+
+def to_mmproj(hf_folder: Path, out: Path, outtype: OutType, converter_folder: Path) -> Path:
+    """The picture encoder of a checkpoint. ModelError where it fails."""
+    return _convert(hf_folder, out, outtype, converter_folder, ["--mmproj"])
+
+
+def quantise(source: Path, out: Path, kind: Kind) -> Path:
+    """A smaller GGUF of an unquantised one; rows that do not fit a kind's blocks take the next bigger kind.
+
+    It takes models, not picture encoders: those are small at once with `to_mmproj(..., "q8_0")`.
+    """
+    llama = library().llama
+    library().errors.clear()
+    params = llama.llama_model_quantize_default_params()
+    params.ftype = getattr(llama, f"LLAMA_FTYPE_MOSTLY_{kind}")
+    if llama.llama_model_quantize(str(source).encode(), str(out).encode(), ctypes.byref(params)) != 0:
+        out.unlink(missing_ok=True)
+        raise failure(f"{source.name} cannot be quantised to {kind}", "give an unquantised GGUF of a model")
+    return out
+
+
+def _download(folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
+    command += ["--no-binary", PACKAGE.partition("==")[0], PACKAGE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    archive = next(folder.glob("llama_cpp_python-*.tar.gz"), None)
+    if archive is None:
+        raise ModelError(f"llama.cpp's converter cannot be fetched ({_tail(done)})", _MEND_SOURCE)
+    return archive
+
+
+def _wanted(member: tarfile.TarInfo) -> Path | None:
+    """Where a member belongs in the converter's folder; None for one that is not part of it."""
+    inside = member.name.partition("/")[2]
+    if not member.isfile() or not inside.startswith(_INSIDE):
+        return None
+    path = PurePosixPath(inside.removeprefix(_INSIDE))
+    if not str(path).startswith(_NEEDED) or ".." in path.parts or path.is_absolute():
+        return None
+    return Path(path)
+
+
+def _convert(hf_folder: Path, out: Path, outtype: OutType, converter_folder: Path, more: list[str]) -> Path:
+    if not (hf_folder / "config.json").is_file():
+        raise ModelError(f"{hf_folder} holds no checkpoint", "name a folder with a config.json")
+    command = [sys.executable, str(converter_folder / _SCRIPT), str(hf_folder), *more]
+    command += ["--outfile", str(out), "--outtype", outtype]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_offline())
+    if done.returncode != 0 or not out.is_file():
+        out.unlink(missing_ok=True)
+        raise ModelError(f"llama.cpp cannot convert {hf_folder.name} ({_tail(done)})", _MEND_CHECKPOINT)
+    return out
+
+
+def _offline() -> dict[str, str]:
+    """Our environment, with the hub out of reach: the converter has all that it needs in the folder."""
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _tail(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    return " / ".join(lines[-_LAST_LINES:]) or f"exit status {done.returncode}"

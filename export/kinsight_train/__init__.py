@@ -1,0 +1,1 @@
+"""Trains the parts of the pocket bundle on drawn scenes."""

@@ -1,0 +1,134 @@
+"""Lessons as rows of tokens: a prompt's opening once, then every talk about it as a block of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from kinsight import prompt
+from kinsight.drawn import ATTRIBUTES, PLACES
+from kinsight.drawn.words import all_names
+from kinsight.llm import Picture, Text
+from kinsight.prompt import Parts
+from kinsight.types import Floats
+from kinsight_train.mllm_model import PADDING, Rows
+from kinsight_train.mllm_picture import preprocess
+from kinsight_train.mllm_tasks import Lesson, lesson
+from kinsight_train.mllm_tokenizer import MllmTokenizer
+
+NO_LABEL = -100
+_TOKENIZER_LESSONS = 1500
+
+
+@dataclass(frozen=True)
+class Row:
+    """One packed row, not yet padded."""
+
+    tokens: list[int]
+    positions: list[int]
+    segment: list[int]
+    labels: list[int]  # of a place: the token after it, where it is to be learned; else NO_LABEL
+    pixels: list[Floats]  # float32 (3, side, side) each
+
+
+@dataclass(frozen=True)
+class LessonBatch:
+    """Rows with what is to be learned."""
+
+    rows: Rows
+    labels: Tensor  # int64 (rows, length)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Step -> batch, from the seed and the step alone."""
+
+    tokenizer: Path
+    seed: int
+    rows: int
+    picture_px: int
+    blocks: int = 6  # questions a row
+
+    def __call__(self, step: int) -> LessonBatch:
+        """The batch of a step."""
+        tokenizer = MllmTokenizer(self.tokenizer)
+        drawn = (lesson(np.random.default_rng((self.seed, step, row)), self.blocks) for row in range(self.rows))
+        return batched([packed(each, tokenizer, self.picture_px) for each in drawn], tokenizer)
+
+
+def packed(each: Lesson, tokenizer: MllmTokenizer, picture_px: int) -> Row:
+    """One lesson as a row: what the runtime would send for every talk, the common beginning only once."""
+    prefix = tokenizer.prompt(prompt.turns(each.opened, [], ()))[:-1]  # without the word that begins the answer
+    tokens, positions, segment, labels = list(prefix), list(range(len(prefix))), [0] * len(prefix), []
+    labels += [NO_LABEL] * len(prefix)
+    for number, talk in enumerate(each.talks, 1):
+        ids, wanted = _talk(each.opened, talk, tokenizer)
+        if ids[: len(prefix)] != prefix:
+            raise ValueError("a talk does not begin with the opening of its lesson")
+        block = ids[len(prefix) :]
+        tokens += block
+        positions += range(len(prefix), len(ids))
+        segment += [number] * len(block)
+        labels += [*wanted[len(prefix) + 1 :], NO_LABEL]
+    pictures = [part.pixels for part in each.opened if isinstance(part, Picture)]
+    return Row(tokens, positions, segment, labels, [preprocess(pixels, picture_px) for pixels in pictures])
+
+
+def batched(rows: Sequence[Row], tokenizer: MllmTokenizer) -> LessonBatch:
+    """Rows padded to the longest."""
+    tokens = _padded([row.tokens for row in rows], tokenizer.pad)
+    segment = _padded([row.segment for row in rows], PADDING)
+    positions = _padded([row.positions for row in rows], 0)
+    pictures = [pixels for row in rows for pixels in row.pixels]
+    stacked = np.stack(pictures) if pictures else np.zeros((0, 3, 1, 1), np.float32)
+    numbered = _numbered(tokens == tokenizer.picture, tokens)
+    whole = Rows(tokens, positions, segment, numbered, torch.from_numpy(stacked))
+    return LessonBatch(whole, _padded([row.labels for row in rows], NO_LABEL))
+
+
+def tokenizer_lines(seed: int) -> Iterator[str]:
+    """Text as the model meets it, for training the vocabulary."""
+    for number in range(_TOKENIZER_LESSONS):
+        each = lesson(np.random.default_rng((seed, number, 7)))
+        yield from _texts(each.opened)
+        for talk in each.talks:
+            for parts, answer in talk:
+                yield from (*_texts(parts), answer)
+    yield prompt.SYSTEM
+    yield from (*all_names(False), *PLACES, *(value for values in ATTRIBUTES.values() for value in values))
+
+
+def _talk(
+    opened: Parts, talk: Sequence[tuple[Parts, str]], tokenizer: MllmTokenizer
+) -> tuple[list[int], list[int]]:
+    """Token ids of a whole talk, and of every place its own id where an answer is, NO_LABEL elsewhere."""
+    ids: list[int] = []
+    wanted: list[int] = []
+    for number, (parts, answer) in enumerate(talk):
+        ids = tokenizer.prompt(prompt.turns(opened, list(talk[:number]), parts))
+        wanted += [NO_LABEL] * (len(ids) - len(wanted))
+        said = tokenizer.answer(answer)
+        ids, wanted = ids + said, wanted + said
+    return ids, wanted
+
+
+def _numbered(soft: Tensor, tokens: Tensor) -> Tensor:
+    """int64 (rows, length): of which picture of its row a soft token is, from 1; 0 elsewhere."""
+    begins = soft & ~torch.cat((torch.zeros_like(soft[:, :1]), soft[:, :-1]), dim=1)
+    return torch.where(soft, begins.cumsum(dim=1), torch.zeros_like(tokens))
+
+
+def _padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:
+    out = torch.full((len(rows), max(map(len, rows))), value, dtype=torch.int64)
+    for number, row in enumerate(rows):
+        out[number, : len(row)] = torch.tensor(row, dtype=torch.int64)
+    return out
+
+
+def _texts(parts: Parts) -> list[str]:
+    return [part.text for part in parts if isinstance(part, Text)]

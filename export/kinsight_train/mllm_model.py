@@ -1,0 +1,214 @@
+"""The pocket language model that sees: Gemma 3 in small, trained on rows that share a prefix."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3TextConfig, SiglipVisionConfig
+
+from kinsight_train.mllm_picture import MEAN, STD
+from kinsight_train.mllm_tokenizer import BOS, CHAT_TEMPLATE, END, PAD, UNKNOWN, MllmTokenizer
+
+PADDING = -1  # the segment of a place that holds nothing
+
+
+@dataclass(frozen=True)
+class MllmShape:
+    """How big the model is; widths are multiples of 32 (Q8_0), of 256 where Q4_K is wanted."""
+
+    hidden: int = 256
+    layers: int = 5
+    heads: int = 4
+    key_heads: int = 2
+    feed_forward: int = 768
+    context: int = 2048  # tokens
+    picture_px: int = 128  # side of the square
+    patch_px: int = 16
+    picture_tokens: int = 16
+    vision_hidden: int = 192
+    vision_layers: int = 5
+    vision_heads: int = 4
+    vision_feed_forward: int = 768
+
+    def __post_init__(self) -> None:
+        side, tokens = self.picture_px // self.patch_px, int(self.picture_tokens**0.5)
+        if self.picture_px % self.patch_px or tokens**2 != self.picture_tokens or side % tokens:
+            raise ValueError(f"patches do not pool into {self.picture_tokens} tokens: {self}")
+        if self.hidden % self.heads or self.heads % self.key_heads or self.vision_hidden % self.vision_heads:
+            raise ValueError(f"widths do not part into heads: {self}")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A batch of packed rows: a prefix and blocks that each see the prefix and themselves only."""
+
+    tokens: Tensor  # int64 (rows, length); at the places of a picture any id, best the soft token's
+    positions: Tensor  # int64 (rows, length); those of every block go on where the prefix ends
+    segment: Tensor  # int64 (rows, length); 0 prefix, k > 0 block k, -1 padding
+    picture: Tensor  # int64 (rows, length); 0 text, k > 0 a soft token of the row's k-th picture
+    pixels: Tensor  # float32 (pictures, 3, side, side), of all rows in reading order, as `preprocess` gives
+
+    def mask(self) -> Tensor:
+        """bool (rows, 1, length, length): whether a place (third axis) sees another (fourth)."""
+        length = self.tokens.shape[1]
+        earlier = torch.ones(length, length, dtype=torch.bool, device=self.tokens.device).tril()
+        mine, theirs = self.segment[:, :, None], self.segment[:, None, :]
+        own_picture = (self.picture[:, :, None] == self.picture[:, None, :]) & (self.picture[:, :, None] > 0)
+        same = mine == theirs
+        return (((same | ((theirs == 0) & (mine > 0))) & earlier) | (own_picture & same))[:, None]
+
+
+class Mllm(nn.Module):
+    """transformers' Gemma 3, given rows that share a prefix."""
+
+    def __init__(self, shape: MllmShape, tokenizer: MllmTokenizer, seed: int = 0) -> None:
+        super().__init__()
+        self.shape = shape
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.net = Gemma3ForConditionalGeneration(gemma_config(shape, tokenizer))
+            with torch.no_grad():
+                _initialise(self.net)
+
+    def forward(self, rows: Rows, wanted: Tensor) -> Tensor:
+        """Logits float (places, vocabulary) where `wanted`, bool (rows, length), holds, in reading order.
+
+        The logits of a place are those of the token after it.
+        """
+        hidden = self.read(self.embed(rows), rows.positions, rows.mask())
+        return functional.linear(hidden[wanted], self.net.lm_head.weight)
+
+    def embed(self, rows: Rows) -> Tensor:
+        """float (rows, length, hidden): scaled token embeddings, and unscaled ones of pictures."""
+        text = self.net.model.language_model
+        embedded = functional.embedding(rows.tokens, text.embed_tokens.weight) * self.shape.hidden**0.5
+        if len(rows.pixels) == 0:
+            return embedded
+        seen = self.see(rows.pixels).reshape(-1, self.shape.hidden).to(embedded.dtype)
+        return embedded.masked_scatter((rows.picture > 0)[:, :, None], seen)
+
+    def see(self, pixels: Tensor) -> Tensor:
+        """float (pictures, picture tokens, hidden) of float32 (pictures, 3, side, side)."""
+        return self.project(self.patches(pixels))
+
+    def patches(self, pixels: Tensor) -> Tensor:
+        """float (pictures, patches, vision hidden) of float32 (pictures, 3, side, side)."""
+        hidden: Tensor = self.net.model.vision_tower(pixels).last_hidden_state
+        return hidden
+
+    def project(self, patches: Tensor) -> Tensor:
+        """Pools neighbouring patches and brings them to the width of the text."""
+        seen: Tensor = self.net.model.multi_modal_projector(patches)
+        return seen
+
+    def read(self, embedded: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        """float (rows, length, hidden), normalised for the output."""
+        done = self.net.model.language_model(
+            inputs_embeds=embedded,
+            attention_mask={"full_attention": mask},
+            position_ids=positions,
+            use_cache=False,
+        )
+        hidden: Tensor = done.last_hidden_state
+        return hidden
+
+
+def gemma_config(shape: MllmShape, tokenizer: MllmTokenizer) -> Gemma3Config:
+    """The shape in transformers' words; no sliding window, so that a cut of the cache is always exact."""
+    head = shape.hidden // shape.heads
+    text = Gemma3TextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.hidden,
+        intermediate_size=shape.feed_forward,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.key_heads,
+        head_dim=head,
+        query_pre_attn_scalar=head,
+        max_position_embeddings=shape.context,
+        rope_theta=10_000.0,
+        rope_local_base_freq=10_000.0,
+        sliding_window=shape.context,
+        sliding_window_pattern=1,
+        layer_types=["full_attention"] * shape.layers,
+        pad_token_id=tokenizer.pad,
+        bos_token_id=tokenizer.bos,
+        eos_token_id=tokenizer.end,
+        tie_word_embeddings=True,
+    )
+    vision = SiglipVisionConfig(
+        hidden_size=shape.vision_hidden,
+        intermediate_size=shape.vision_feed_forward,
+        num_hidden_layers=shape.vision_layers,
+        num_attention_heads=shape.vision_heads,
+        image_size=shape.picture_px,
+        patch_size=shape.patch_px,
+        vision_use_head=False,
+    )
+    return Gemma3Config(
+        text_config=text,
+        vision_config=vision,
+        mm_tokens_per_image=shape.picture_tokens,
+        image_token_index=tokenizer.picture,
+        tie_word_embeddings=True,
+    )
+
+
+def _initialise(net: Gemma3ForConditionalGeneration) -> None:
+    """Unit scale at every layer; transformers leaves the projector at zero and the tower uneven."""
+    for name, weight in net.named_parameters():
+        if name.endswith("bias") or (weight.ndim == 1 and "vision_tower" not in name):
+            nn.init.zeros_(weight)  # Gemma's norms are 1 + weight
+        elif weight.ndim == 1:
+            nn.init.ones_(weight)
+        elif "position_embedding" in name:
+            nn.init.normal_(weight, std=0.1)
+        elif "embed_tokens" in name:
+            nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
+        elif "mm_input_projection" in name:
+            nn.init.normal_(weight, std=weight.shape[0] ** -0.5)
+        else:
+            nn.init.trunc_normal_(weight, std=weight[0].numel() ** -0.5)
+
+
+def save_hf(model: Mllm, tokenizer: MllmTokenizer, folder: Path) -> Path:
+    """Writes the checkpoint folder that llama.cpp's converter reads; float32, whatever it was trained in."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.net.to(torch.float32).save_pretrained(folder)
+    shutil.copyfile(tokenizer.file, folder / "tokenizer.model")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    tables = {
+        "config.json": {  # transformers leaves out its defaults, and llama.cpp has others
+            **config,
+            "pad_token_id": tokenizer.pad,
+            "bos_token_id": tokenizer.bos,
+            "eos_token_id": tokenizer.end,
+            "unk_token_id": tokenizer.unknown,
+        },
+        "preprocessor_config.json": {
+            "image_processor_type": "Gemma3ImageProcessor",
+            "image_mean": [MEAN] * 3,
+            "image_std": [STD] * 3,
+            "image_seq_length": model.shape.picture_tokens,
+            "size": {"height": model.shape.picture_px, "width": model.shape.picture_px},
+        },
+        "tokenizer_config.json": {
+            "tokenizer_class": "GemmaTokenizer",
+            "add_bos_token": True,
+            "add_eos_token": False,
+            "pad_token": PAD,
+            "bos_token": BOS,
+            "eos_token": END,
+            "unk_token": UNKNOWN,
+            "chat_template": CHAT_TEMPLATE,
+        },
+    }
+    for name, table in tables.items():
+        (folder / name).write_text(json.dumps(table, indent=2) + "\n", "utf-8")
+    return folder

@@ -1,0 +1,158 @@
+"""Whether the pocket model says in llama.cpp what it says in torch: tokens, pictures and logits compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from kinsight.bundle import LlmPart
+from kinsight.config import DeviceConfig
+from kinsight.llm import Part, Picture, Turn
+from kinsight.llm.model import Model
+from kinsight.llm.native import library
+from kinsight.llm.spans import PictureSpan, Prompt, TextSpan
+from kinsight.llm.template import ChatTemplate
+from kinsight.llm.vision import VisionEncoder
+from kinsight.types import Floats
+from kinsight_train.mllm_model import Mllm, MllmShape, Rows
+from kinsight_train.mllm_picture import preprocess
+from kinsight_train.mllm_tokenizer import MllmTokenizer
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What a comparison of the two engines gave, over all prompts."""
+
+    prompts: int
+    same_tokens: int  # prompts that both engines read as the same tokens
+    same_top: int  # prompts after which both engines put the same token first
+    largest_difference: float  # of a logit, where the pictures are in order
+    swapped_difference: float  # the smallest such of a prompt whose pictures were turned round; nan: none
+    spread: float  # standard deviation of the logits in torch, to judge a difference by
+
+
+class Device:
+    """The pocket model in llama.cpp, step by step as `kinsight.llm` does it."""
+
+    def __init__(self, part: LlmPart, config: DeviceConfig) -> None:
+        self._model = Model(part, config)
+        words = self._words = self._model.vocabulary
+        self._eyes = VisionEncoder(part, self._model, config)
+        self._width = int(library().llama.llama_model_n_embd(self._model.handle))
+        self._template = ChatTemplate(words.chat_template, words.bos, words.eos, words.adds_bos)
+
+    def close(self) -> None:
+        """Gives all memory back."""
+        self._eyes.close()
+        self._model.close()
+
+    def tokens(self, turns: Sequence[Turn], picture: int) -> list[int]:
+        """Token ids of a prompt, `picture` standing for every embedding of one."""
+        with self._read(self._template.parts(turns)) as prompt:
+            return [token for span in prompt.spans for token in _tokens(span, picture)]
+
+    def embeddings(self, picture: Picture) -> Floats:
+        """float32 (tokens, hidden): what the encoder makes of a picture."""
+        with self._read([picture]) as prompt:
+            return next(self._embeddings(span) for span in prompt.spans if isinstance(span, PictureSpan))
+
+    def logits(self, turns: Sequence[Turn]) -> Floats:
+        """float32 (vocabulary,): after a prompt."""
+        self._model.clear()
+        position = 0
+        with self._read(self._template.parts(turns)) as prompt:
+            for span in prompt.spans:
+                if isinstance(span, TextSpan):
+                    self._model.decode(span.tokens, position)
+                    position += len(span)
+                else:
+                    self._eyes.read(span, self._eyes.encode(span), position)
+                    position += span.positions
+        return np.array(self._model.logits())
+
+    @contextmanager
+    def _read(self, parts: Sequence[Part]) -> Iterator[Prompt]:
+        prompt = self._eyes.prompt([piece for part in parts for piece in self._words.plain(part)])
+        with ExitStack() as stack:
+            stack.callback(prompt.close)
+            yield prompt
+
+    def _embeddings(self, span: PictureSpan) -> Floats:
+        pointer = self._eyes.encode(span)
+        return np.array(np.ctypeslib.as_array(pointer, shape=(span.tokens, self._width)))
+
+
+def mllm_parity(
+    model: Mllm, tokenizer: MllmTokenizer, device: Device, prompts: Sequence[Sequence[Turn]]
+) -> Parity:
+    """Compares the logits after every prompt; the control has the pictures of a prompt turned round."""
+    ours = [torch_logits(model, tokenizer, turns) for turns in prompts]
+    theirs = [device.logits(turns) for turns in prompts]
+    tokens = [tokenizer.prompt(turns) == device.tokens(turns, tokenizer.picture) for turns in prompts]
+    swaps = [
+        _distance(logits, device.logits(other))
+        for logits, turns in zip(ours, prompts, strict=True)
+        if (other := swapped(turns)) is not None
+    ]
+    pairs = list(zip(ours, theirs, strict=True))
+    return Parity(
+        prompts=len(pairs),
+        same_tokens=sum(tokens),
+        same_top=sum(int(one.argmax() == other.argmax()) for one, other in pairs),
+        largest_difference=max(_distance(one, other) for one, other in pairs),
+        swapped_difference=min(swaps, default=float("nan")),
+        spread=float(np.std(np.concatenate(ours))),
+    )
+
+
+def torch_logits(model: Mllm, tokenizer: MllmTokenizer, turns: Sequence[Turn]) -> Floats:
+    """float32 (vocabulary,): after a prompt, in torch."""
+    rows = one_row(tokenizer, tokenizer.parts(turns), model.shape)
+    last = torch.zeros_like(rows.tokens, dtype=torch.bool)
+    last[0, -1] = True
+    with torch.no_grad():
+        logits: Floats = model.eval()(rows, last)[0].float().numpy()
+    return logits
+
+
+def one_row(tokenizer: MllmTokenizer, parts: Sequence[Part], shape: MllmShape) -> Rows:
+    """A prompt as a row that is all prefix."""
+    side = shape.picture_px
+    tokens = torch.tensor([tokenizer.encode_parts(parts)])
+    shown = [part.pixels for part in parts if isinstance(part, Picture)]
+    pictures = [preprocess(pixels, side, shape.picture_tokens) for pixels in shown]
+    stacked = np.stack(pictures) if pictures else np.zeros((0, 3, side, side), np.float32)
+    soft = tokens == tokenizer.picture
+    begun = soft & ~torch.nn.functional.pad(soft, (1, 0))[:, :-1]
+    return Rows(
+        tokens=tokens,
+        positions=torch.arange(tokens.shape[1])[None],
+        segment=torch.zeros_like(tokens),
+        picture=begun.cumsum(1) * soft,
+        pixels=torch.from_numpy(stacked),
+    )
+
+
+def swapped(turns: Sequence[Turn]) -> list[Turn] | None:
+    """The same turns with their pictures in reverse; None where that changes nothing."""
+    pictures = [part for turn in turns for part in turn.parts if isinstance(part, Picture)]
+    if len(pictures) < 2:
+        return None
+
+    def other(turn: Turn) -> Turn:
+        parts = (pictures.pop() if isinstance(part, Picture) else part for part in turn.parts)
+        return replace(turn, parts=tuple(parts))
+
+    return [other(turn) for turn in turns]
+
+
+def _tokens(span: TextSpan | PictureSpan, picture: int) -> Sequence[int]:
+    return span.tokens if isinstance(span, TextSpan) else [picture] * len(span)
+
+
+def _distance(one: Floats, other: Floats) -> float:
+    return float(np.abs(one - other).max())

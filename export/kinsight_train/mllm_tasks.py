@@ -1,0 +1,286 @@
+"""The tasks of the pocket language model: one function and one row each; later ones are added to the list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from kinsight import prompt
+from kinsight.drawn.words import names, tell
+from kinsight.prompt import Asked, Facts, Parts, a_thing
+from kinsight.prompt.say import NOTHING_TOLD, presence, who_is_there
+from kinsight_train.mllm_cast import Known, Rng, Situation, listed, situation, told_situation
+
+PLACE_WORDS: Mapping[str, str] = {
+    "garden": "in the garden",
+    "beach": "on the beach",
+    "snow": "in the snow",
+    "kitchen": "in the kitchen",
+    "street": "in the street",
+    "living room": "in the living room",
+}
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One question and the answer to learn."""
+
+    task: str
+    question: str
+    answer: str
+    about: tuple[Known, ...] = ()  # whom it names
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A prompt's opening, and talks that all begin with it: chains of (question parts, answer)."""
+
+    opened: Parts
+    talks: tuple[tuple[tuple[Parts, str], ...], ...]
+
+
+Task = Callable[[Situation, Facts, Rng], "Exchange | None"]
+"""None where the situation has nothing to ask about."""
+
+
+def caption(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
+    """Who is where, in which posture, in which place; strangers by their kind and colour."""
+    drawing = scene.drawing
+    if drawing is None:
+        raise ValueError("a caption needs a photo")
+    seen = {one.concept.id for one in facts.accepted}
+    said = [
+        f"{one.concept.name} is {_posture(scene, one)}{scene.place(scene.thing(one))}"
+        for one in scene.present()
+        if one.concept.id in seen
+    ]
+    if not said:
+        things = sorted(drawing.things, key=lambda thing: thing.xyxy[0])[:3]
+        whole = [f"{a_thing(f'{t.individual.colour} {t.individual.kind}')} {scene.place(t)}" for t in things]
+        said = [f"I see {_listed(whole)}"]
+    return Exchange("caption", prompt.CAPTION, f"{_listed(said)}, {PLACE_WORDS[drawing.place]}.")
+
+
+def who(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
+    """Everybody known, with positions; then what else there is."""
+    question = _one_of(("Who is in this photo?", "Who is in the photo?", "Who is this?", "Who do you see?"), rng)
+    return Exchange("who", question, who_is_there(facts, [one.concept.name for one in scene.known]))
+
+
+def where(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
+    """Where one of the known is; that they are not there where they are not."""
+    one = _anyone(scene, rng)
+    question = _one_of(("Where is {}?", "Where is {} in the photo?", "Which side is {} on?"), rng)
+    return _about("where", question, one, presence(one.concept, facts, _names(scene)))
+
+
+def whether(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
+    """Yes, and where; or no. As often one as the other."""
+    people = scene.present() if rng.random() < 0.5 else scene.absent()
+    if not people:
+        return None
+    one = people[int(rng.integers(len(people)))]
+    question = _one_of(("Is {} in the photo?", "Is {} in this photo?", "Do you see {}?", "Can you see {}?"), rng)
+    return _about("presence", question, one, presence(one.concept, facts, _names(scene), yes_no=True))
+
+
+def colour(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
+    """The two colours of one who is there."""
+    one = _present(scene, facts, rng)
+    if one is None:
+        return None
+    looks = one.individual
+    question = _one_of(("What colour is {}?", "Which colour does {} have?"), rng)
+    return _about("colour", question, one, f"{one.concept.name} is {looks.colour} and {looks.second}.")
+
+
+def wears(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
+    """The accessory of one who is there, with its colour."""
+    one = _present(scene, facts, rng)
+    if one is None:
+        return None
+    worn = a_thing(f"{one.individual.accessory_colour} {one.individual.accessory}")
+    question = _one_of(("What does {} wear?", "What is {} wearing?"), rng)
+    return _about("wears", question, one, f"{one.concept.name} wears {worn}.")
+
+
+def doing(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
+    """The posture of one who has any."""
+    one = _present(scene, facts, rng)
+    if one is None or not scene.thing(one).posture:
+        return None
+    return _about("doing", "What is {} doing?", one, f"{one.concept.name} is {scene.thing(one).posture}.")
+
+
+def neighbour(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
+    """Who or what is nearest to one who is there."""
+    one = _present(scene, facts, rng)
+    if one is None or one.row is None or scene.drawing is None:
+        return None
+    beside = scene.drawing.neighbour(one.row)
+    what = "Nothing"
+    if beside is not None:
+        seen = {each.concept.id for each in facts.accepted}
+        named = [o.concept.name for o in scene.present() if scene.thing(o) is beside and o.concept.id in seen]
+        looks = beside.individual
+        thing = a_thing(f"{looks.colour} {looks.kind}")
+        what = named[0] if named else thing[:1].upper() + thing[1:]
+    question = _one_of(("What is next to {}?", "Who is next to {}?", "What is beside {}?"), rng)
+    return _about("neighbour", question, one, f"{what} is next to {one.concept.name}.")
+
+
+def kind(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
+    """What one who is there is."""
+    one = _present(scene, facts, rng)
+    if one is None:
+        return None
+    return _about("kind", "What is {}?", one, f"{one.concept.name} is {a_thing(one.individual.kind)}.")
+
+
+def place(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
+    """Where the photo was taken."""
+    if scene.drawing is None:
+        return None
+    question = _one_of(("Where was this photo taken?", "What place is this?"), rng)
+    return Exchange("place", question, f"The photo was taken {PLACE_WORDS[scene.drawing.place]}.")
+
+
+def told(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
+    """What was told about one of the known, in the words in which it was told."""
+    one = _anyone(scene, rng)
+    if not one.told:
+        return None
+    each = one.told[int(rng.integers(len(one.told)))]
+    return Exchange("told", each.question, each.sentence, (one,))
+
+
+def untold(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
+    """Something that nobody told."""
+    one = _anyone(scene, rng)
+    said = {each.sentence[len(each.value) :] for each in one.told}
+    options = [each for each in tell(one.concept.name, rng, 5, False) if each.question not in _questions(one)]
+    options = [each for each in options if each.sentence[len(each.value) :] not in said] or options
+    return Exchange("untold", options[0].question, NOTHING_TOLD, (one,))
+
+
+def stranger(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
+    """A question about somebody who is not in the store at all."""
+    used = {one.concept.name for one in scene.known}
+    name = next(name for name in names(rng, 8, False) if name not in used)
+    return Exchange("stranger", tell(name, rng, 1, False)[0].question, NOTHING_TOLD)
+
+
+OF_A_PHOTO: tuple[tuple[Task, float], ...] = (
+    (caption, 1.0),
+    (who, 1.5),
+    (where, 1.5),
+    (whether, 2.5),
+    (colour, 1.2),
+    (wears, 0.8),
+    (doing, 0.7),
+    (neighbour, 0.7),
+    (kind, 0.5),
+    (place, 0.5),
+    (told, 0.8),
+    (untold, 0.3),
+)
+"""(task, how often it comes)."""
+OF_NO_PHOTO: tuple[tuple[Task, float], ...] = ((told, 5.0), (untold, 1.0), (stranger, 0.4))
+
+
+def lesson(rng: Rng, blocks: int = 6) -> Lesson:
+    """One row of training: a photo with its references (or none) and questions about it.
+
+    Half of the rows list as references just those whom recall accepted, as the runtime does; the others list
+    absent ones too. Facts are whole, lack a position, or are not given at all.
+    """
+    if rng.random() < 0.15:
+        return _told_lesson(rng, blocks + 4)
+    scene = situation(rng)
+    noise = rng.random() < 0.5
+    opened = list(scene.known) if noise else scene.present()
+    references = listed(opened, pictures=True)
+    talks = []
+    for _ in range(blocks):
+        talk = [_turn(scene, opened, rng, noise)]
+        if rng.random() < 0.15:
+            talk.append(_turn(scene, opened, rng, noise))
+        talks.append(tuple(talk))
+    pixels = scene.drawing.pixels if scene.drawing else None
+    return Lesson(prompt.opening(pixels, references), tuple(talks))
+
+
+def _turn(scene: Situation, opened: list[Known], rng: Rng, noise: bool) -> tuple[Parts, str]:
+    """One question with its parts as the runtime makes them, and the answer."""
+    with_facts = rng.random() < (0.4 if noise else 0.75)
+    unsure = tuple(one.concept.id for one in scene.present() if with_facts and rng.random() < 0.1)
+    true = scene.facts(unsure=unsure)
+    exchange = _ask(scene, true, OF_A_PHOTO, rng)
+    words = ""
+    if with_facts:  # now and then they are there but do not say where: the picture does
+        unplaced = tuple(one.concept.id for one in scene.present() if rng.random() < 0.1)
+        asked = Asked(_kind(exchange.task), tuple(one.concept for one in exchange.about))
+        words = prompt.facts_words(scene.facts(unplaced, unsure), asked, _names(scene))
+    extra = [one for one in exchange.about if one not in opened]
+    return prompt.asking(exchange.question, listed(extra, False, len(opened) + 1), words), exchange.answer
+
+
+def _told_lesson(rng: Rng, blocks: int) -> Lesson:
+    talks = []
+    for _ in range(blocks):
+        scene = told_situation(rng)
+        exchange = _ask(scene, scene.facts(), OF_NO_PHOTO, rng)
+        noted = list(exchange.about) if rng.random() < 0.7 else list(scene.known)
+        talks.append(((prompt.asking(exchange.question, listed(noted, False), ""), exchange.answer),))
+    return Lesson((), tuple(talks))
+
+
+def _ask(scene: Situation, facts: Facts, tasks: tuple[tuple[Task, float], ...], rng: Rng) -> Exchange:
+    weights = np.array([weight for _, weight in tasks])
+    while True:
+        task = tasks[int(rng.choice(len(tasks), p=weights / weights.sum()))][0]
+        exchange = task(scene, facts, rng)
+        if exchange is not None:
+            return exchange
+
+
+def _kind(task: str) -> prompt.question.Kind:
+    return {"who": "who", "where": "where", "presence": "presence", "caption": "caption"}.get(task, "other")
+
+
+def _about(task: str, question: str, one: Known, answer: str) -> Exchange:
+    return Exchange(task, question.format(one.concept.name), answer, (one,))
+
+
+def _anyone(scene: Situation, rng: Rng) -> Known:
+    return scene.known[int(rng.integers(len(scene.known)))]
+
+
+def _present(scene: Situation, facts: Facts, rng: Rng) -> Known | None:
+    """Anyone whom the facts accept."""
+    seen = {one.concept.id for one in facts.accepted}
+    people = [one for one in scene.present() if one.concept.id in seen]
+    return people[int(rng.integers(len(people)))] if people else None
+
+
+def _posture(scene: Situation, one: Known) -> str:
+    posture = scene.thing(one).posture
+    return f"{posture} " if posture else ""
+
+
+def _questions(one: Known) -> set[str]:
+    return {each.question for each in one.told}
+
+
+def _names(scene: Situation) -> list[str]:
+    return [one.concept.name for one in scene.known]
+
+
+def _listed(things: list[str]) -> str:
+    return things[0] if len(things) == 1 else f"{', '.join(things[:-1])} and {things[-1]}"
+
+
+def _one_of(options: tuple[str, ...], rng: Rng) -> str:
+    return options[int(rng.integers(len(options)))]

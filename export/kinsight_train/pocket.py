@@ -1,0 +1,182 @@
+"""Makes the pocket bundle from seeds: trains its parts, exports them by the real path, calibrates, measures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kinsight import prompt
+from kinsight.bundle import LlmPart, read_bundle
+from kinsight.detect import Detector
+from kinsight.drawn import KINDS
+from kinsight.embed import Embedder
+from kinsight.llm import Turn
+from kinsight_export.gguf_file import converter, quantise, to_gguf, to_mmproj
+from kinsight_export.parts import (
+    BundleSpec,
+    DetectorSpec,
+    EmbedderSpec,
+    LlmSpec,
+    TextSpec,
+    rewrite_calibration,
+    write_bundle,
+)
+from kinsight_export.trial import WORKSTATION
+from kinsight_train import detector, embedder, mllm
+from kinsight_train.calibrating import calibrate
+from kinsight_train.embedder_data import CONTEXT, RULE
+from kinsight_train.embedder_towers import DIM
+from kinsight_train.mllm_model import Mllm, save_hf
+from kinsight_train.mllm_parity import Device, Parity, mllm_parity
+from kinsight_train.mllm_sight import CHOOSERS, sight
+from kinsight_train.mllm_tasks import lesson
+from kinsight_train.mllm_tokenizer import END, MllmTokenizer
+
+NAME, LICENCE = "pocket", "Apache-2.0"
+MOST_MB = 20
+_INDIVIDUALS = 500
+_CALIBRATION_SEED = 7
+_PARITY_PROMPTS = 100
+_SIGHT_SCENES = 250
+_SMOKE = "A drawn scene with one named thing; the answer must contain the name."
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where checkpoints and files in between are kept, whom to tell, how many processes draw."""
+
+    folder: Path
+    report: Report
+    workers: int = 1
+
+    def part(self, name: str) -> Path:
+        """The folder of one part."""
+        return self.folder / name
+
+
+def train_parts(shop: Workshop) -> None:
+    """All trainings, one after the other; each goes on where it was stopped."""
+    detector.train_detector(shop.part("detector"), detector.DETECTOR_SCHEDULE, shop.report, shop.workers)
+    embedder.train_embedder(shop.part("embedder"), embedder.EMBEDDER_SCHEDULE, shop.report, shop.workers)
+    mllm.train_mllm(shop.part("mllm"), shop.report, shop.workers)
+
+
+def make_bundle(shop: Workshop, out: Path) -> dict[str, Any]:
+    """Export, quantise, compare with torch, bundle and calibrate what was trained; the measured figures.
+
+    Raises ModelError where a part is not trained yet or an export differs from it.
+    """
+    files = shop.part("files")
+    files.mkdir(parents=True, exist_ok=True)
+    shop.report("exporting the detector and both towers")
+    (files / "labels.txt").write_text("".join(f"{kind}\n" for kind in KINDS), "utf-8")
+    network = detector.load_detector(shop.part("detector"))
+    pair = embedder.load_embedder(shop.part("embedder"))
+    figures: dict[str, Any] = {
+        "detector_onnx": detector.export_detector(network, files / "detector.onnx"),
+        "embedder_onnx": embedder.export_embedder(pair, files),
+    }
+    shop.report("converting the language model")
+    model, tokenizer = mllm.load_mllm(shop.part("mllm"))
+    convert_mllm(model, tokenizer, shop)
+    for kind, (llm, mmproj) in {"unquantised": ("llm-f32", "mmproj-f32"), "q8_0": ("llm-q8_0", "mmproj-q8_0")}.items():
+        parity = compare(model, tokenizer, llm_part(files / f"{llm}.gguf", files / f"{mmproj}.gguf"))
+        shop.report(f"{kind}: the same first token after {parity.same_top} of {parity.prompts} prompts")
+        figures[f"llm_{kind}"] = _flat(parity)
+    shop.report("writing the bundle")
+    write_bundle(_spec(files, figures), out, replace=True)
+    bundle = read_bundle(out)
+    seeing = Detector(bundle.detector, WORKSTATION), Embedder(bundle.embedder, WORKSTATION)
+    rewrite_calibration(out, calibrate(*seeing, _INDIVIDUALS, _CALIBRATION_SEED))
+    megabytes = sum(file.stat().st_size for file in out.iterdir()) / 1e6
+    shop.report(f"{out} is written, {megabytes:.1f} MB")
+    return {**figures, "megabytes": round(megabytes, 1)}
+
+
+def measure_parts(shop: Workshop) -> dict[str, Any]:
+    """How good the parts are on their own, on scenes and names of no training."""
+    model, tokenizer = mllm.load_mllm(shop.part("mllm"))
+    return {
+        "detector": vars(detector.evaluate(detector.load_detector(shop.part("detector")), 7, 300)),
+        "embedder": vars(embedder.evaluate(embedder.load_embedder(shop.part("embedder")), 7)),
+        "pictures_only": sight(model, tokenizer, 7, _SIGHT_SCENES),
+        "pictures_blanked": sight(model, tokenizer, 7, _SIGHT_SCENES, blank=True),
+        "chance": {name: chance for name, (_, chance) in CHOOSERS.items()},
+    }
+
+
+def convert_mllm(model: Mllm, tokenizer: MllmTokenizer, shop: Workshop) -> None:
+    """GGUF and mmproj through llama.cpp's converter: in float32 for the comparison, in Q8_0 to ship."""
+    files = shop.part("files")
+    checkpoint = save_hf(model, tokenizer, shop.part("checkpoint"))
+    tools = converter(shop.part("cache"))
+    to_gguf(checkpoint, files / "llm-f32.gguf", "f32", tools)
+    to_mmproj(checkpoint, files / "mmproj-f32.gguf", "f32", tools)
+    to_mmproj(checkpoint, files / "mmproj-q8_0.gguf", "q8_0", tools)
+    quantise(files / "llm-f32.gguf", files / "llm-q8_0.gguf", "Q8_0")
+
+
+def compare(model: Mllm, tokenizer: MllmTokenizer, part: LlmPart) -> Parity:
+    """llama.cpp against torch on prompts with pictures, as the runtime makes them."""
+    device = Device(part, WORKSTATION)
+    try:
+        return mllm_parity(model, tokenizer, device, parity_prompts(_PARITY_PROMPTS))
+    finally:
+        device.close()
+
+
+def parity_prompts(count: int, seed: int = 5) -> list[list[Turn]]:
+    """Prompts about drawn photos with two pictures or more, of no training."""
+    prompts: list[list[Turn]] = []
+    number = 0
+    while len(prompts) < count:
+        each = lesson(np.random.default_rng((seed, number, 0, 4)), blocks=1)
+        number += 1
+        if sum(not hasattr(part, "text") for part in each.opened) > 1:
+            prompts.append(prompt.turns(each.opened, [], each.talks[0][0][0]))
+    return prompts
+
+
+def llm_part(file: Path, mmproj: Path) -> LlmPart:
+    """The files as a bundle has them."""
+    return LlmPart(
+        file, "", mmproj, "", "photo+references", mllm.SHAPE.context, 3, mllm.SHAPE.picture_tokens, (END,), _SMOKE
+    )
+
+
+def _spec(files: Path, figures: Mapping[str, Any]) -> BundleSpec:
+    network = detector.part(files / "detector.onnx", detector.Shape().size)
+    return BundleSpec(
+        name=NAME,
+        version="1",
+        world="drawn",
+        licence=LICENCE,
+        detector=DetectorSpec(
+            network.file, files / "labels.txt", network.head, network.preprocess,
+            network.score_threshold, network.iou_threshold,
+        ),
+        embedder=EmbedderSpec(
+            "pocket-clip-1", DIM, files / embedder.IMAGE_FILE, RULE,
+            TextSpec(files / embedder.TEXT_FILE, files / embedder.TOKENIZER_FILE, CONTEXT),
+        ),
+        llm=LlmSpec(
+            files / "llm-q8_0.gguf", "photo+references", mllm.SHAPE.context, 3, (END,), _SMOKE,
+            files / "mmproj-q8_0.gguf", mllm.SHAPE.picture_tokens,
+        ),
+        parity=figures,
+    )  # fmt: skip
+
+
+def _flat(parity: Parity) -> dict[str, Any]:
+    return {name: round(value, 4) for name, value in vars(parity).items()}
+
+
+def keep(figures: Mapping[str, Any], file: Path) -> None:
+    """Figures for the model card, as JSON."""
+    file.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
