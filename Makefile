@@ -6,9 +6,14 @@ KIT ?= $(or $(KINSIGHT_KIT),../shared/kit)
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 KIT_BUNDLE := build/kit
+TRAIN_VENV ?= .venv-train
+TRAIN_BIN := $(TRAIN_VENV)/bin
+TRAIN_READY := $(TRAIN_VENV)/.ready
+# The CPU build where there is one; any torch from 2.5 on will do, also one with CUDA.
+TORCH ?= torch==2.13.0
 export KINSIGHT_KIT := $(abspath $(KIT))
 
-.PHONY: demo test check quick kit kit-bundle bench clean
+.PHONY: demo test check quick train-test pocket kit kit-bundle bench clean
 
 demo: $(READY)  ## Installs and runs the main job on the best bundle at hand; pictures in out/demo.
 	@if [ -f models/pocket/bundle.toml ]; then $(BIN)/kinsight demo --out out/demo; \
@@ -27,6 +32,12 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+train-test: $(TRAIN_READY)  ## The tests of training and conversion, which need torch.
+	$(TRAIN_BIN)/pytest -m train
+
+pocket: $(TRAIN_READY)  ## Trains models/pocket anew from its seeds: some hours on two cores, resumed if stopped.
+	$(TRAIN_BIN)/kinsight-train pocket
 
 kit: $(READY)  ## The tests that need the kit's real weights and photos.
 	$(BIN)/pytest -m kit
@@ -49,8 +60,16 @@ $(READY): pyproject.toml
 	@echo "Installing; llama-cpp-python is built from source the first time, which takes some minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e ".[export,bench,dev]"
+	$(BIN)/pip install --quiet -e ".[bench,dev]"
+	@touch $@
+
+$(TRAIN_READY): pyproject.toml
+	@echo "Installing torch and transformers into $(TRAIN_VENV); this takes some minutes."
+	$(PYTHON) -m venv $(TRAIN_VENV)
+	$(TRAIN_BIN)/pip install --quiet --upgrade pip
+	$(TRAIN_BIN)/pip install --quiet $(TORCH)
+	$(TRAIN_BIN)/pip install --quiet -e ".[train,bench,dev]"
 	@touch $@
 
 clean:  ## Deletes what was made here, but not your own data.
-	rm -rf $(VENV) build out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TRAIN_VENV) build out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,7 +26,7 @@ _ATTEMPTS = 20
 
 
 def calibrate(detector: Detector, embedder: Embedder, individuals: int, seed: int) -> Calibration:
-    """A calibration by the runtime's own way: the detector's region, the taught view, the nearest of a store."""
+    """By the runtime's own way: the detector's region, the taught view, the nearest of a store."""
     same, strangers = similarities(detector, embedder, individuals, seed)
     fitted_on = f"drawn world, {individuals} individuals and a look-alike of each, seed {seed}"
     return fit(same, strangers, fitted_on, KEEP, WRONG)
@@ -80,7 +80,9 @@ class _Seer:
             drawing = draw()
             thing = drawing.things[0]
             regions = self._detector.detect(drawing.pixels)
-            overlaps = iou(np.array([thing.xyxy], np.float32), regions.xyxy)[0] if len(regions) else np.zeros(0)
+            overlaps = (
+                iou(np.array([thing.xyxy], np.float32), regions.xyxy)[0] if len(regions) else np.zeros(0)
+            )
             if thing.visible >= _LEAST_VISIBLE and overlaps.max(initial=0) >= 0.5:
                 vector: Floats = embed([crop(drawing.pixels, regions.box(int(overlaps.argmax())))])[0]
                 return vector

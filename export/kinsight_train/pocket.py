@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,15 +26,17 @@ from kinsight_export.parts import (
     write_bundle,
 )
 from kinsight_export.trial import WORKSTATION
-from kinsight_train import detector, embedder, mllm
+from kinsight_train import detector
 from kinsight_train.calibrating import calibrate
-from kinsight_train.embedder_data import CONTEXT, RULE
-from kinsight_train.embedder_towers import DIM
-from kinsight_train.mllm_model import Mllm, save_hf
-from kinsight_train.mllm_parity import Device, Parity, mllm_parity
-from kinsight_train.mllm_sight import CHOOSERS, sight
-from kinsight_train.mllm_tasks import lesson
-from kinsight_train.mllm_tokenizer import END, MllmTokenizer
+from kinsight_train.embedder.data import CONTEXT, RULE
+from kinsight_train.embedder import training as embedder
+from kinsight_train.embedder.towers import DIM
+from kinsight_train.mllm import training as mllm
+from kinsight_train.mllm.model import Mllm, save_hf
+from kinsight_train.mllm.parity import Device, Parity, mllm_parity
+from kinsight_train.mllm.sight import CHOOSERS, sight
+from kinsight_train.mllm.tasks import lesson
+from kinsight_train.mllm.tokenizer import END, MllmTokenizer
 
 NAME, LICENCE = "pocket", "Apache-2.0"
 MOST_MB = 20
@@ -85,7 +86,10 @@ def make_bundle(shop: Workshop, out: Path) -> dict[str, Any]:
     shop.report("converting the language model")
     model, tokenizer = mllm.load_mllm(shop.part("mllm"))
     convert_mllm(model, tokenizer, shop)
-    for kind, (llm, mmproj) in {"unquantised": ("llm-f32", "mmproj-f32"), "q8_0": ("llm-q8_0", "mmproj-q8_0")}.items():
+    for kind, (llm, mmproj) in {
+        "unquantised": ("llm-f32", "mmproj-f32"),
+        "q8_0": ("llm-q8_0", "mmproj-q8_0"),
+    }.items():
         parity = compare(model, tokenizer, llm_part(files / f"{llm}.gguf", files / f"{mmproj}.gguf"))
         shop.report(f"{kind}: the same first token after {parity.same_top} of {parity.prompts} prompts")
         figures[f"llm_{kind}"] = _flat(parity)
@@ -146,7 +150,16 @@ def parity_prompts(count: int, seed: int = 5) -> list[list[Turn]]:
 def llm_part(file: Path, mmproj: Path) -> LlmPart:
     """The files as a bundle has them."""
     return LlmPart(
-        file, "", mmproj, "", "photo+references", mllm.SHAPE.context, 3, mllm.SHAPE.picture_tokens, (END,), _SMOKE
+        file,
+        "",
+        mmproj,
+        "",
+        "photo+references",
+        mllm.SHAPE.context,
+        3,
+        mllm.SHAPE.picture_tokens,
+        (END,),
+        _SMOKE,
     )
 
 
@@ -175,8 +188,3 @@ def _spec(files: Path, figures: Mapping[str, Any]) -> BundleSpec:
 
 def _flat(parity: Parity) -> dict[str, Any]:
     return {name: round(value, 4) for name, value in vars(parity).items()}
-
-
-def keep(figures: Mapping[str, Any], file: Path) -> None:
-    """Figures for the model card, as JSON."""
-    file.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")

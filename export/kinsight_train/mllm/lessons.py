@@ -16,10 +16,10 @@ from kinsight.drawn.words import all_names
 from kinsight.llm import Picture, Text
 from kinsight.prompt import Parts
 from kinsight.types import Floats
-from kinsight_train.mllm_model import PADDING, Rows
-from kinsight_train.mllm_picture import preprocess
-from kinsight_train.mllm_tasks import Lesson, lesson
-from kinsight_train.mllm_tokenizer import MllmTokenizer
+from kinsight_train.mllm.model import PADDING, Rows
+from kinsight_train.mllm.picture import preprocess
+from kinsight_train.mllm.tasks import Lesson, lesson
+from kinsight_train.mllm.tokenizer import MllmTokenizer
 
 NO_LABEL = -100
 _TOKENIZER_LESSONS = 1500
@@ -57,13 +57,17 @@ class Lessons:
     def __call__(self, step: int) -> LessonBatch:
         """The batch of a step."""
         tokenizer = MllmTokenizer(self.tokenizer)
-        drawn = (lesson(np.random.default_rng((self.seed, step, row)), self.blocks) for row in range(self.rows))
+        drawn = (
+            lesson(np.random.default_rng((self.seed, step, row)), self.blocks) for row in range(self.rows)
+        )
         return batched([packed(each, tokenizer, self.picture_px) for each in drawn], tokenizer)
 
 
 def packed(each: Lesson, tokenizer: MllmTokenizer, picture_px: int) -> Row:
     """One lesson as a row: what the runtime would send for every talk, the common beginning only once."""
-    prefix = tokenizer.prompt(prompt.turns(each.opened, [], ()))[:-1]  # without the word that begins the answer
+    prefix = tokenizer.prompt(prompt.turns(each.opened, [], ()))[
+        :-1
+    ]  # without the word that begins the answer
     tokens, positions, segment, labels = list(prefix), list(range(len(prefix))), [0] * len(prefix), []
     labels += [NO_LABEL] * len(prefix)
     for number, talk in enumerate(each.talks, 1):

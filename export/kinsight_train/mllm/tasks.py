@@ -10,8 +10,9 @@ import numpy as np
 from kinsight import prompt
 from kinsight.drawn.words import names, tell
 from kinsight.prompt import Asked, Facts, Parts, a_thing
+from kinsight.prompt.question import Kind
 from kinsight.prompt.say import NOTHING_TOLD, presence, who_is_there
-from kinsight_train.mllm_cast import Known, Rng, Situation, listed, situation, told_situation
+from kinsight_train.mllm.cast import Known, Rng, Situation, listed, situation, told_situation
 
 PLACE_WORDS: Mapping[str, str] = {
     "garden": "in the garden",
@@ -65,7 +66,9 @@ def caption(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
 
 def who(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
     """Everybody known, with positions; then what else there is."""
-    question = _one_of(("Who is in this photo?", "Who is in the photo?", "Who is this?", "Who do you see?"), rng)
+    question = _one_of(
+        ("Who is in this photo?", "Who is in the photo?", "Who is this?", "Who do you see?"), rng
+    )
     return Exchange("who", question, who_is_there(facts, [one.concept.name for one in scene.known]))
 
 
@@ -82,7 +85,9 @@ def whether(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
     if not people:
         return None
     one = people[int(rng.integers(len(people)))]
-    question = _one_of(("Is {} in the photo?", "Is {} in this photo?", "Do you see {}?", "Can you see {}?"), rng)
+    question = _one_of(
+        ("Is {} in the photo?", "Is {} in this photo?", "Do you see {}?", "Can you see {}?"), rng
+    )
     return _about("presence", question, one, presence(one.concept, facts, _names(scene), yes_no=True))
 
 
@@ -246,8 +251,9 @@ def _ask(scene: Situation, facts: Facts, tasks: tuple[tuple[Task, float], ...], 
             return exchange
 
 
-def _kind(task: str) -> prompt.question.Kind:
-    return {"who": "who", "where": "where", "presence": "presence", "caption": "caption"}.get(task, "other")
+def _kind(task: str) -> Kind:
+    kinds: dict[str, Kind] = {"who": "who", "where": "where", "presence": "presence", "caption": "caption"}
+    return kinds.get(task, "other")
 
 
 def _about(task: str, question: str, one: Known, answer: str) -> Exchange:

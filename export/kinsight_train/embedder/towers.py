@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinsight_train.embedder_data import CONTEXT, PAD_ID
+from kinsight_train.embedder.data import CONTEXT, PAD_ID
 
 DIM = 256
 

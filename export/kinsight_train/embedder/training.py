@@ -17,7 +17,7 @@ from kinsight.image import prepare_batch
 from kinsight.metrics import accept_curve, accepted_right_at, auroc
 from kinsight.types import Floats, Pixels
 from kinsight_export.onnx_file import Names, export_onnx, onnx_parity
-from kinsight_train.embedder_data import (
+from kinsight_train.embedder.data import (
     MEAN,
     PAD_ID,
     RULE,
@@ -30,7 +30,7 @@ from kinsight_train.embedder_data import (
     token_ids,
     tokenizer,
 )
-from kinsight_train.embedder_towers import Pair, unit
+from kinsight_train.embedder.towers import Pair, unit
 from kinsight_train.loop import Run, Schedule, load_average, train
 
 EMBEDDER_SCHEDULE = Schedule(steps=4000, batch=128, peak_lr=2e-3, warmup=200)

@@ -18,9 +18,9 @@ from kinsight.llm.spans import PictureSpan, Prompt, TextSpan
 from kinsight.llm.template import ChatTemplate
 from kinsight.llm.vision import VisionEncoder
 from kinsight.types import Floats
-from kinsight_train.mllm_model import Mllm, MllmShape, Rows
-from kinsight_train.mllm_picture import preprocess
-from kinsight_train.mllm_tokenizer import MllmTokenizer
+from kinsight_train.mllm.model import Mllm, MllmShape, Rows
+from kinsight_train.mllm.picture import preprocess
+from kinsight_train.mllm.tokenizer import MllmTokenizer
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Whether the language model looks: questions that only the pictures answer, with them and with them blanked."""
+"""Whether the language model looks: questions that only pictures answer, with them and with them blanked."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from kinsight import prompt
 from kinsight.drawn import COLOURS
-from kinsight_train.mllm_cast import Known, Situation, listed, situation
-from kinsight_train.mllm_data import NO_LABEL, batched, packed
-from kinsight_train.mllm_model import Mllm
-from kinsight_train.mllm_tasks import PLACE_WORDS, Lesson
-from kinsight_train.mllm_tokenizer import MllmTokenizer
+from kinsight_train.mllm.cast import Known, Situation, listed, situation
+from kinsight_train.mllm.lessons import NO_LABEL, batched, packed
+from kinsight_train.mllm.model import Mllm
+from kinsight_train.mllm.tasks import PLACE_WORDS, Lesson
+from kinsight_train.mllm.tokenizer import MllmTokenizer
 
 _POSITIONS = tuple(
     prompt.position((x, y, x + 1, y + 1), 100, 100) for y in (10.0, 50.0, 90.0) for x in (10.0, 50.0, 90.0)
@@ -79,7 +79,6 @@ CHOOSERS: dict[str, tuple[Chooser, float]] = {
 """Name -> (the question, what blind guessing gives)."""
 
 
-@torch.no_grad()
 def sight(
     model: Mllm, tokenizer: MllmTokenizer, seed: int, scenes: int, blank: bool = False
 ) -> dict[str, float]:
@@ -99,7 +98,9 @@ def sight(
             choice = chooser(scene, rng)
             if choice is not None:
                 first_only = name == "presence"
-                asked[name].append(choose(model, tokenizer, opened, choice, (blank, first_only)) == choice.right)
+                asked[name].append(
+                    choose(model, tokenizer, opened, choice, (blank, first_only)) == choice.right
+                )
     return {name: float(np.mean(right)) for name, right in asked.items()}
 
 
@@ -113,11 +114,12 @@ def choose(
     batch = batched([packed(Lesson(opened, talks), tokenizer, model.shape.picture_px)], tokenizer)
     rows = batch.rows
     wanted = batch.labels != NO_LABEL
-    embedded = model.embed(rows)
-    if blank:
-        embedded = embedded.masked_fill((rows.picture > 0)[:, :, None], 0.0)
-    hidden = model.read(embedded, rows.positions, rows.mask())[wanted]
-    scores = functional.log_softmax(functional.linear(hidden, model.net.lm_head.weight).float(), dim=-1)
+    with torch.no_grad():
+        embedded = model.embed(rows)
+        if blank:
+            embedded = embedded.masked_fill((rows.picture > 0)[:, :, None], 0.0)
+        hidden = model.read(embedded, rows.positions, rows.mask())[wanted]
+        scores = functional.log_softmax(functional.linear(hidden, model.net.lm_head.weight).float(), dim=-1)
     labels = batch.labels[wanted]
     each = scores.gather(1, labels[:, None])[:, 0]
     return int(np.argmax(_totals(each, rows.segment[wanted], len(answers), first_only)))

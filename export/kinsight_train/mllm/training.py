@@ -1,4 +1,4 @@
-"""Trains the pocket language model: its vocabulary, its eyes, then everything on lessons about drawn scenes."""
+"""Trains the pocket language model: its vocabulary, its eyes, then all of it on drawn lessons."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from kinsight_train import mllm_eyes
+from kinsight_train.mllm.eyes import Eyes, ViewBatches, token_accuracy
+from kinsight_train.mllm.eyes import loss_of as eyes_loss
 from kinsight_train.loop import Losses, Run, Schedule, load_average, train
-from kinsight_train.mllm_data import NO_LABEL, LessonBatch, Lessons, tokenizer_lines
-from kinsight_train.mllm_model import Mllm, MllmShape
-from kinsight_train.mllm_tokenizer import MllmTokenizer, train_tokenizer
+from kinsight_train.mllm.lessons import NO_LABEL, LessonBatch, Lessons, tokenizer_lines
+from kinsight_train.mllm.model import Mllm, MllmShape
+from kinsight_train.mllm.tokenizer import MllmTokenizer, train_tokenizer
 
 SHAPE = MllmShape(layers=4, vision_layers=4, vision_feed_forward=576)
 EYES_SCHEDULE = Schedule(steps=4000, batch=48, peak_lr=1e-3, warmup=200, seed=1)
@@ -23,7 +24,10 @@ PIECES = 2048
 
 
 def train_mllm(
-    folder: Path, report: Callable[[str], None], workers: int = 1, schedules: tuple[Schedule, Schedule] | None = None
+    folder: Path,
+    report: Callable[[str], None],
+    workers: int = 1,
+    schedules: tuple[Schedule, Schedule] | None = None,
 ) -> tuple[Mllm, MllmTokenizer]:
     """All three steps, each of which goes on where it was stopped; the model with averaged weights."""
     eyes_schedule, schedule = schedules or (EYES_SCHEDULE, MLLM_SCHEDULE)
@@ -55,12 +59,20 @@ def load_mllm(folder: Path, shape: MllmShape = SHAPE) -> tuple[Mllm, MllmTokeniz
 
 def train_eyes(model: Mllm, schedule: Schedule, run: Run) -> None:
     """Trains the picture tower alone, in place; the averaged weights go into the model."""
-    eyes = mllm_eyes.Eyes(model)
-    train(eyes, schedule, mllm_eyes.ViewBatches(schedule.seed, schedule.batch, model.shape), mllm_eyes.loss_of, run)
+    eyes = Eyes(model)
+    train(
+        eyes,
+        schedule,
+        ViewBatches(schedule.seed, schedule.batch, model.shape),
+        eyes_loss,
+        run,
+    )
     load_average(eyes, run.folder)
-    held_out = mllm_eyes.ViewBatches(schedule.seed + 1000, 64, model.shape)(0)
-    shares = mllm_eyes.token_accuracy(eyes.to("cpu"), held_out)
-    run.report("eyes, held-out pictures: " + ", ".join(f"{name} {share:.2f}" for name, share in shares.items()))
+    held_out = ViewBatches(schedule.seed + 1000, 64, model.shape)(0)
+    shares = token_accuracy(eyes.to("cpu"), held_out)
+    run.report(
+        "eyes, held-out pictures: " + ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+    )
 
 
 def loss_of(model: nn.Module, batch: LessonBatch) -> Losses:
@@ -68,13 +80,11 @@ def loss_of(model: nn.Module, batch: LessonBatch) -> Losses:
     device = next(model.parameters()).device
     rows = replace(
         batch.rows,
-        **{name: getattr(batch.rows, name).to(device) for name in ("tokens", "positions", "segment", "picture", "pixels")},
+        **{
+            name: getattr(batch.rows, name).to(device)
+            for name in ("tokens", "positions", "segment", "picture", "pixels")
+        },
     )
     wanted = batch.labels != NO_LABEL
     scores = model(rows, wanted.to(device)).float()
     return {"answers": functional.cross_entropy(scores, batch.labels[wanted].to(device))}
-
-
-def threads(count: int) -> None:
-    """How many cores one training takes."""
-    torch.set_num_threads(count)

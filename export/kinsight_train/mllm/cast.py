@@ -16,19 +16,14 @@ Rng = np.random.Generator
 REFERENCE_WH = (176, 176)
 _MOST_REFERENCES = 3
 _VISIBLE = 0.4
-_VERBS = """
-build carry collect paint draw sing write read guard hide polish count borrow study watch follow trust miss drive
-sell plant cook bake mend wash fold throw catch push pull climb chase admire forget invent
-""".split()
-_NOUNS = """
-kites stamps songs boxes maps shells coins pumpkins ladders candles letters towers puzzles feathers clouds trains
-bottles marbles stories roses pebbles windows cushions bells baskets gloves buttons keys pencils jars tents wheels
-""".split()
-_BELONGINGS = "voice bed blanket cup coat room garden bicycle nickname hobby dream wish smile cousin secret house".split()
-_LIKENESSES = """
-warm loud tiny huge soft famous broken old brand-new golden wooden purple-ish quiet strange round heavy clean
-sleepy expensive invisible crooked shiny
-""".split()
+_INVENTED = {
+    "verb": "build carry collect paint draw sing write read guard hide polish count borrow study "
+    "trust miss drive sell plant cook bake mend wash fold throw catch push pull climb chase admire forget",
+    "noun": "kites stamps songs boxes maps shells coins pumpkins ladders candles letters towers puzzles "
+    "clouds bottles marbles stories roses pebbles windows cushions bells baskets gloves buttons keys",
+    "belonging": "voice bed blanket cup coat room garden bicycle nickname hobby dream wish smile house",
+    "likeness": "warm loud tiny huge soft famous broken old wooden quiet strange round heavy clean sleepy",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +101,9 @@ def situation(rng: Rng, held_out: bool = False) -> Situation:
 
 def told_situation(rng: Rng, held_out: bool = False) -> Situation:
     """No photo: one to three of whom something was told."""
-    people: list[tuple[Individual, int | None]] = [(individual(rng), None) for _ in range(int(rng.integers(1, 4)))]
+    people: list[tuple[Individual, int | None]] = [
+        (individual(rng), None) for _ in range(int(rng.integers(1, 4)))
+    ]
     return Situation(None, _acquaint(people, rng, held_out, pictures=False))
 
 
@@ -157,12 +154,14 @@ def _told(name: str, rng: Rng, held_out: bool) -> tuple[Told, ...]:
 
 def _invented(name: str, rng: Rng) -> Told:
     """A sentence of random words, so that answers are found in the notes and not known by heart."""
-    verb, noun, belonging, likeness = (str(rng.choice(words)) for words in (_VERBS, _NOUNS, _BELONGINGS, _LIKENESSES))
+    verb, noun, belonging, likeness = (str(rng.choice(words.split())) for words in _INVENTED.values())
     form = int(rng.integers(4))
     if form == 0:
         return Told(f"{name} likes to {verb} {noun}.", f"What does {name} like to {verb}?", noun)
     if form == 1:
-        return Told(f"The {belonging} of {name} is {likeness}.", f"What is the {belonging} of {name} like?", likeness)
+        return Told(
+            f"The {belonging} of {name} is {likeness}.", f"What is the {belonging} of {name} like?", likeness
+        )
     if form == 2:
         return Told(f"{name} can {verb} {noun} at night.", f"What can {name} {verb} at night?", noun)
     friend = str(rng.choice(["Grandma", "The baker", "My uncle", "A pilot", "Our doctor"]))

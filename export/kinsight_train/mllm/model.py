@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3TextConfig, SiglipVisionConfig
 
-from kinsight_train.mllm_picture import MEAN, STD
-from kinsight_train.mllm_tokenizer import BOS, CHAT_TEMPLATE, END, PAD, UNKNOWN, MllmTokenizer
+from kinsight_train.mllm.picture import MEAN, STD
+from kinsight_train.mllm.tokenizer import BOS, CHAT_TEMPLATE, END, PAD, UNKNOWN, MllmTokenizer
 
 PADDING = -1  # the segment of a place that holds nothing
 

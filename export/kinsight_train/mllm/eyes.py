@@ -14,9 +14,9 @@ from kinsight.drawn.scenes import draw_scene
 from kinsight.image import crop
 from kinsight.types import Box, Floats
 from kinsight_train.loop import Losses
-from kinsight_train.mllm_cast import REFERENCE_WH, loose
-from kinsight_train.mllm_model import Mllm, MllmShape
-from kinsight_train.mllm_picture import preprocess
+from kinsight_train.mllm.cast import REFERENCE_WH, loose
+from kinsight_train.mllm.model import Mllm, MllmShape
+from kinsight_train.mllm.picture import preprocess
 
 _ASPECTS = {name: len(values) for name, values in ATTRIBUTES.items()} | {"posture": 4}
 _POSTURES = ("", "standing", "sitting", "lying")
@@ -93,10 +93,10 @@ def loss_of(eyes: nn.Module, views: Views) -> Losses:
     }
 
 
-@torch.no_grad()
 def token_accuracy(eyes: Eyes, views: Views) -> dict[str, float]:
     """Share of the picture tokens with a thing whose aspect is read rightly; by aspect, 0..1."""
-    _, scores = eyes(views.pixels)
+    with torch.no_grad():
+        _, scores = eyes(views.pixels)
     labels = views.tokens
     there = labels[..., 0] >= 0
     right, begin = {}, 1
@@ -134,13 +134,16 @@ def _labels(drawing: Drawing, boxes: list[Box], side: int, cells: int) -> np.nda
 def _overlap(edges: np.ndarray, low: float, high: float) -> np.ndarray:
     """Which share of every cell lies between low and high."""
     inside = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
-    return np.clip(inside / (edges[1] - edges[0]), 0, 1)
+    return np.asarray(np.clip(inside / (edges[1] - edges[0]), 0, 1))
 
 
 def _aspects(drawing: Drawing, row: int) -> list[int]:
     thing = drawing.things[row]
     values = thing.individual.values()
-    return [*(ATTRIBUTES[name].index(value) for name, value in values.items()), _POSTURES.index(thing.posture)]
+    return [
+        *(ATTRIBUTES[name].index(value) for name, value in values.items()),
+        _POSTURES.index(thing.posture),
+    ]
 
 
 def _letterboxed(box: Box, width: int, height: int, side: int) -> Box:

@@ -1,0 +1,121 @@
+"""Measures the finished pocket bundle through the whole runtime and writes its model card."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from kinsight.assistant import Assistant, Choices
+from kinsight.drawn.album import draw_album
+from kinsight.evaluate.pocket import PocketBench
+from kinsight_train.detector import DETECTOR_SCHEDULE
+from kinsight_train.embedder.training import EMBEDDER_SCHEDULE
+from kinsight_train.loop import Schedule
+from kinsight_train.mllm.training import EYES_SCHEDULE, MLLM_SCHEDULE, SHAPE
+
+SEEDS = (1, 2, 3)
+CARD, FIGURES = "README.md", "figures.json"
+_LINES = {
+    "recall_at_1": "the right concept is the nearest",
+    "caption_name_f1": "names in captions, F1",
+    "presence_weighted": '"Is NAME in this photo?", mean of there and not there',
+    "absent_naming": "answers and captions that name somebody absent",
+    "position": '"Where is NAME?"',
+    "text_qa": "questions about what was told, without a photo",
+    "in_plain_words": "answers in plain words, as the model's own was refused",
+}
+
+
+def bench(bundle: Path, seed: int) -> dict[str, Any]:
+    """What `kinsight bench pocket` gives, in a home of its own."""
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        Assistant.open(Choices(Path(scratch) / "home", str(bundle.absolute()))) as assistant,
+    ):
+        run = PocketBench(assistant, draw_album(seed), lambda what, done, total: None)
+        return run.run(Path(scratch) / "album")
+
+
+def write_card(bundle: Path, figures: Mapping[str, Any], report: Callable[[str], None]) -> None:
+    """Runs the bench with three seeds; the card and all figures as JSON go into the bundle's folder."""
+    runs = []
+    for seed in SEEDS:
+        runs.append(bench(bundle, seed))
+        report(f"bench with seed {seed}: " + ", ".join(f"{name} {runs[-1][name]:.3f}" for name in _LINES))
+    whole = {**figures, "bench": runs}
+    (bundle / FIGURES).write_text(json.dumps(_rounded(whole), indent=1) + "\n", "utf-8")
+    (bundle / CARD).write_text(card(whole), "utf-8")
+
+
+def card(figures: Mapping[str, Any]) -> str:
+    """The model card in Markdown."""
+    template = Template(Path(__file__).with_name("card.md").read_text("utf-8"))
+    schedules = (
+        _schedule("detector", DETECTOR_SCHEDULE, "scenes"),
+        _schedule("embedder", EMBEDDER_SCHEDULE, "crops"),
+        _schedule("language model, its eyes alone", EYES_SCHEDULE, "pictures"),
+        _schedule("language model", MLLM_SCHEDULE, "photos with 6 questions each"),
+    )
+    return template.substitute(
+        layers=SHAPE.layers,
+        width=SHAPE.hidden,
+        vision_layers=SHAPE.vision_layers,
+        vision_width=SHAPE.vision_hidden,
+        picture_px=SHAPE.picture_px,
+        megabytes=figures["megabytes"],
+        schedules="\n".join(schedules),
+        seeds=" | ".join(f"seed {run['seed']}" for run in figures["bench"]),
+        dashes=" | ".join("---" for _ in figures["bench"]),
+        bench=_bench_rows(figures["bench"]),
+        sight=_sight_rows(figures),
+        detector=_shares(figures["detector"]),
+        embedder=_shares(figures["embedder"]),
+        detector_onnx=f"{figures['detector_onnx']:.1e}",
+        embedder_onnx=f"{figures['embedder_onnx']:.1e}",
+        prompts=figures["llm_unquantised"]["prompts"],
+        unquantised=_parity(figures["llm_unquantised"]),
+        quantised=_parity(figures["llm_q8_0"]),
+    )
+
+
+def _bench_rows(runs: list[Mapping[str, Any]]) -> str:
+    return "\n".join(
+        f"| {words} (`{name}`) | {' | '.join(f'{run[name]:.3f}' for run in runs)} |"
+        for name, words in _LINES.items()
+    )
+
+
+def _sight_rows(figures: Mapping[str, Any]) -> str:
+    seen, blank, chance = (figures[name] for name in ("pictures_only", "pictures_blanked", "chance"))
+    return "\n".join(
+        f"| {name} | {seen[name]:.2f} | {blank[name]:.2f} | {chance[name]:.2f} |" for name in chance
+    )
+
+
+def _schedule(name: str, schedule: Schedule, what: str) -> str:
+    return f"| {name} | {schedule.steps} | {schedule.batch} {what} | {schedule.peak_lr:g} |"
+
+
+def _shares(scores: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:.3f}" for name, value in scores.items() if isinstance(value, float)
+    )
+
+
+def _parity(parity: Mapping[str, Any]) -> str:
+    return (
+        f"the same first token after {parity['same_top']}, largest difference of a logit "
+        f"{parity['largest_difference']:.3f} (with swapped pictures at least {parity['swapped_difference']:.2f})"
+    )
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, Mapping):
+        return {name: _rounded(each) for name, each in value.items()}
+    return [_rounded(each) for each in value] if isinstance(value, (list, tuple)) else value
