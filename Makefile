@@ -13,7 +13,7 @@ TRAIN_READY := $(TRAIN_VENV)/.ready
 TORCH ?= torch==2.13.0
 export KINSIGHT_KIT := $(abspath $(KIT))
 
-.PHONY: demo test check quick train-test pocket kit kit-bundle bench clean
+.PHONY: demo test check quick train-ready train-test pocket kit kit-bundle bench clean
 
 demo: $(READY)  ## Installs and runs the main job on the best bundle at hand; pictures in out/demo.
 	@if [ -f models/pocket/bundle.toml ]; then $(BIN)/kinsight demo --out out/demo; \
@@ -33,8 +33,11 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-train-test: $(TRAIN_READY)  ## The tests of training and conversion, which need torch.
-	$(TRAIN_BIN)/pytest -m train
+train-ready: $(TRAIN_READY)
+	@$(TRAIN_BIN)/python -c "from pathlib import Path as P; import kinsight_export.gguf_file as g; g.converter(P('build/converter'))"
+
+train-test: train-ready  ## The tests of training and conversion, which need torch.
+	OMP_NUM_THREADS=1 $(TRAIN_BIN)/pytest -n 2 --dist loadfile -m train
 
 pocket: $(TRAIN_READY)  ## Trains models/pocket anew from its seeds: some hours on two cores, resumed if stopped.
 	$(TRAIN_BIN)/kinsight-train pocket

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Literal
 
 ROOT = Path(__file__).parents[1]
-HALVES = {"kinsight": ROOT / "runtime" / "kinsight", "kinsight_export": ROOT / "export" / "kinsight_export"}
+HALVES = {
+    "kinsight": ROOT / "runtime" / "kinsight",
+    "kinsight_export": ROOT / "export" / "kinsight_export",
+    "kinsight_train": ROOT / "export" / "kinsight_train",
+}
 
 FLOORS = {
     "ground": {"types", "errors", "config", "tomlread", "bundle", "home", "metrics", "calibration"},
     "engines": {"session", "llm", "index", "store", "image"},
     "stages": {"detect", "embed", "recall", "prompt", "teach", "marks", "chat"},
     "the product": {"assistant"},
-    "about the product": {"evaluate", "bench", "doctor", "demo"},
+    "about the product": {"evaluate", "bench", "doctor", "demo", "drawn"},
     "doors": {"cli"},
 }
 """From bottom to top; a room imports from its own floor or lower ones, an engine only from the ground."""

@@ -19,8 +19,8 @@ from kinsight.drawn import ATTRIBUTES, describe, difference, draw_scene, individ
 from kinsight.embed import Embedder
 from kinsight.image import prepare_batch
 from kinsight.types import Floats, Pixels
-from kinsight_train import embedder
-from kinsight_train.embedder_data import (
+from kinsight_train.embedder import training as embedder
+from kinsight_train.embedder.data import (
     CONTEXT,
     PAD_ID,
     RULE,
@@ -34,7 +34,7 @@ from kinsight_train.embedder_data import (
     token_ids,
     tokenizer,
 )
-from kinsight_train.embedder_towers import DIM, Pair
+from kinsight_train.embedder.towers import DIM, Pair
 from kinsight_train.loop import Run, Schedule, train
 
 pytestmark = pytest.mark.train

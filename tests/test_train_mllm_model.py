@@ -14,9 +14,9 @@ pytest.importorskip("sentencepiece")
 
 from kinsight.errors import ModelError
 from kinsight.llm import Control, Picture, Text, Turn
-from kinsight_train.mllm_model import PADDING, Mllm, MllmShape, Rows
-from kinsight_train.mllm_picture import letterboxed, preprocess
-from kinsight_train.mllm_tokenizer import MllmTokenizer, train_tokenizer
+from kinsight_train.mllm.model import PADDING, Mllm, MllmShape, Rows
+from kinsight_train.mllm.picture import letterboxed, preprocess
+from kinsight_train.mllm.tokenizer import MllmTokenizer, train_tokenizer
 from tiny_mllm import LINES, SHAPE, make_tokenizer
 
 pytestmark = pytest.mark.train

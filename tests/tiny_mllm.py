@@ -10,9 +10,9 @@ import torch
 from torch.nn import functional
 
 from kinsight.llm import Picture, Text, Turn
-from kinsight_train.mllm_model import Mllm, MllmShape, Rows
-from kinsight_train.mllm_parity import one_row
-from kinsight_train.mllm_tokenizer import MllmTokenizer, train_tokenizer
+from kinsight_train.mllm.model import Mllm, MllmShape, Rows
+from kinsight_train.mllm.parity import one_row
+from kinsight_train.mllm.tokenizer import MllmTokenizer, train_tokenizer
 
 SHAPE = MllmShape(
     hidden=64,

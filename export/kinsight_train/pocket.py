@@ -1,4 +1,4 @@
-"""Makes the pocket bundle from seeds: trains its parts, exports them by the real path, calibrates, measures."""
+"""Makes the pocket bundle from seeds: trains its parts, exports them, compares, calibrates, measures."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from kinsight_export.parts import (
 from kinsight_export.trial import WORKSTATION
 from kinsight_train import detector
 from kinsight_train.calibrating import calibrate
-from kinsight_train.embedder.data import CONTEXT, RULE
 from kinsight_train.embedder import training as embedder
+from kinsight_train.embedder.data import CONTEXT, RULE
 from kinsight_train.embedder.towers import DIM
 from kinsight_train.mllm import training as mllm
 from kinsight_train.mllm.model import Mllm, save_hf
@@ -119,7 +119,7 @@ def convert_mllm(model: Mllm, tokenizer: MllmTokenizer, shop: Workshop) -> None:
     """GGUF and mmproj through llama.cpp's converter: in float32 for the comparison, in Q8_0 to ship."""
     files = shop.part("files")
     checkpoint = save_hf(model, tokenizer, shop.part("checkpoint"))
-    tools = converter(shop.part("cache"))
+    tools = converter(shop.folder.parent / "converter")
     to_gguf(checkpoint, files / "llm-f32.gguf", "f32", tools)
     to_mmproj(checkpoint, files / "mmproj-f32.gguf", "f32", tools)
     to_mmproj(checkpoint, files / "mmproj-q8_0.gguf", "q8_0", tools)

@@ -16,7 +16,7 @@ from kinsight.drawn.words import all_names
 from kinsight.llm import Picture, Text
 from kinsight.prompt import Parts
 from kinsight.types import Floats
-from kinsight_train.mllm.model import PADDING, Rows
+from kinsight_train.mllm.model import PADDING, MllmShape, Rows
 from kinsight_train.mllm.picture import preprocess
 from kinsight_train.mllm.tasks import Lesson, lesson
 from kinsight_train.mllm.tokenizer import MllmTokenizer
@@ -51,19 +51,19 @@ class Lessons:
     tokenizer: Path
     seed: int
     rows: int
-    picture_px: int
+    shape: MllmShape
     blocks: int = 6  # questions a row
 
     def __call__(self, step: int) -> LessonBatch:
         """The batch of a step."""
-        tokenizer = MllmTokenizer(self.tokenizer)
+        tokenizer = MllmTokenizer(self.tokenizer, self.shape.picture_tokens)
         drawn = (
             lesson(np.random.default_rng((self.seed, step, row)), self.blocks) for row in range(self.rows)
         )
-        return batched([packed(each, tokenizer, self.picture_px) for each in drawn], tokenizer)
+        return batched([packed(each, tokenizer, self.shape) for each in drawn], tokenizer)
 
 
-def packed(each: Lesson, tokenizer: MllmTokenizer, picture_px: int) -> Row:
+def packed(each: Lesson, tokenizer: MllmTokenizer, shape: MllmShape) -> Row:
     """One lesson as a row: what the runtime would send for every talk, the common beginning only once."""
     prefix = tokenizer.prompt(prompt.turns(each.opened, [], ()))[
         :-1
@@ -80,7 +80,8 @@ def packed(each: Lesson, tokenizer: MllmTokenizer, picture_px: int) -> Row:
         segment += [number] * len(block)
         labels += [*wanted[len(prefix) + 1 :], NO_LABEL]
     pictures = [part.pixels for part in each.opened if isinstance(part, Picture)]
-    return Row(tokens, positions, segment, labels, [preprocess(pixels, picture_px) for pixels in pictures])
+    pixels = [preprocess(each, shape.picture_px, shape.picture_tokens) for each in pictures]
+    return Row(tokens, positions, segment, labels, pixels)
 
 
 def batched(rows: Sequence[Row], tokenizer: MllmTokenizer) -> LessonBatch:

@@ -111,7 +111,7 @@ def choose(
     blank, first_only = modes
     answers = choice.answers
     talks = tuple(((prompt.asking(choice.question, [], ""), answer),) for answer in answers)
-    batch = batched([packed(Lesson(opened, talks), tokenizer, model.shape.picture_px)], tokenizer)
+    batch = batched([packed(Lesson(opened, talks), tokenizer, model.shape)], tokenizer)
     rows = batch.rows
     wanted = batch.labels != NO_LABEL
     with torch.no_grad():

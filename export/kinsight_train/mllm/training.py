@@ -6,19 +6,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import nn
 from torch.nn import functional
 
+from kinsight_train.loop import Losses, Run, Schedule, load_average, train
 from kinsight_train.mllm.eyes import Eyes, ViewBatches, token_accuracy
 from kinsight_train.mllm.eyes import loss_of as eyes_loss
-from kinsight_train.loop import Losses, Run, Schedule, load_average, train
 from kinsight_train.mllm.lessons import NO_LABEL, LessonBatch, Lessons, tokenizer_lines
 from kinsight_train.mllm.model import Mllm, MllmShape
 from kinsight_train.mllm.tokenizer import MllmTokenizer, train_tokenizer
 
 SHAPE = MllmShape(layers=4, vision_layers=4, vision_feed_forward=576)
-EYES_SCHEDULE = Schedule(steps=4000, batch=48, peak_lr=1e-3, warmup=200, seed=1)
+EYES_SCHEDULE = Schedule(steps=2500, batch=48, peak_lr=1e-3, warmup=200, seed=1)
 MLLM_SCHEDULE = Schedule(steps=2600, batch=16, peak_lr=1.2e-3, warmup=150, seed=2)
 PIECES = 2048
 
@@ -33,7 +32,7 @@ def train_mllm(
     eyes_schedule, schedule = schedules or (EYES_SCHEDULE, MLLM_SCHEDULE)
     model, tokenizer = new_model(folder)
     train_eyes(model, eyes_schedule, Run(folder / "eyes", report, workers))
-    lessons = Lessons(tokenizer.file, schedule.seed, schedule.batch, model.shape.picture_px)
+    lessons = Lessons(tokenizer.file, schedule.seed, schedule.batch, model.shape)
     train(model, schedule, lessons, loss_of, Run(folder, report, workers))
     return load_mllm(folder)
 
@@ -45,13 +44,13 @@ def new_model(folder: Path, shape: MllmShape = SHAPE) -> tuple[Mllm, MllmTokeniz
         folder.mkdir(parents=True, exist_ok=True)
         part = train_tokenizer(tokenizer_lines(0), file.with_suffix(".part"), PIECES)
         part.replace(file)
-    tokenizer = MllmTokenizer(file)
+    tokenizer = MllmTokenizer(file, shape.picture_tokens)
     return Mllm(shape, tokenizer), tokenizer
 
 
 def load_mllm(folder: Path, shape: MllmShape = SHAPE) -> tuple[Mllm, MllmTokenizer]:
     """The trained model, with averaged weights. Raises ModelError where it was not trained yet."""
-    tokenizer = MllmTokenizer(folder / "tokenizer.model")
+    tokenizer = MllmTokenizer(folder / "tokenizer.model", shape.picture_tokens)
     model = Mllm(shape, tokenizer)
     load_average(model, folder)
     return model, tokenizer

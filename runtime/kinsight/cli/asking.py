@@ -36,7 +36,7 @@ Ctrl-C stops an answer."""
 def ask(desk: Desk, words: tuple[str, ...]) -> None:
     """Answer QUESTION about PHOTO, or from what was told."""
     photo, question = _photo_and_question(words)
-    with desk.assistant() as assistant:
+    with desk.assistant(looks=photo is not None) as assistant:
         talk = _talk(desk, assistant, photo)
         if desk.as_json:
             talk.ask(question)
@@ -69,7 +69,7 @@ def chat(desk: Desk, photo: Path | None) -> None:
     """Talk about PHOTO, or about what was told; /help says what can be typed."""
     with suppress(ImportError):  # it gives input() its line editing
         importlib.import_module("readline")
-    with desk.assistant() as assistant:
+    with desk.assistant(looks=photo is not None) as assistant:
         talk = _talk(desk, assistant, photo)
         desk.note("/help says what can be typed, Ctrl-D ends")
         first = True

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kinsight.store import Store
 
 DRAWN = "this bundle only knows drawn scenes; run `kinsight pull NAME` for one that knows photos"
+"""Said whenever a picture of the user's own may be looked at."""
 
 
 @dataclass
@@ -29,15 +30,30 @@ class Desk:
     quiet: bool = False
     as_json: bool = False
 
-    def assistant(self) -> Assistant:
-        """An open assistant; what was chosen automatically is said."""
+    def assistant(self, looks: bool = True) -> Assistant:
+        """An open assistant; what was chosen automatically is said, and what it sees if it is to look."""
         from kinsight.assistant import Assistant, Choices
 
         assistant = Assistant.open(Choices(self.home, self.bundle, self.device))
         self.choice("; ".join(assistant.reasons))
+        if looks:
+            self.warn(assistant)
+        return assistant
+
+    def newcomer(self, scratch: Path) -> Assistant:
+        """An open assistant with the same bundle in a throw-away home, who knows nobody yet."""
+        from kinsight.assistant import Assistant, Choices
+        from kinsight.demo import throw_away
+
+        choices, reason = throw_away(Choices(self.home, self.bundle, self.device), scratch)
+        assistant = Assistant.open(choices)
+        self.choice(f"bundle {assistant.bundle.name}: {reason}; {assistant.reasons[-1]}")
+        return assistant
+
+    def warn(self, assistant: Assistant) -> None:
+        """Of a bundle that is not made for pictures of the user's own."""
         if assistant.bundle.world == "drawn":
             self.note(DRAWN)
-        return assistant
 
     def store(self) -> Store:
         """The open store, for verbs that need no bundle."""

@@ -34,13 +34,25 @@ def doctor(context: click.Context, desk: Desk, verify: bool) -> None:
     context.exit(1 if broken else 0)
 
 
-@click.command(epilog="Example: kinsight demo --photos my-photos --out demo-pictures")
+@click.command(
+    epilog="Examples: kinsight demo, kinsight demo --seed 7 --out seven, kinsight demo --photos my-photos"
+)
 @click.option("--photos", type=click.Path(path_type=Path), help="A folder that holds a folder per identity.")
+@click.option(
+    "--seed", type=click.IntRange(0), help="Of the album that is drawn; each seed gives another one."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/demo"), show_default=True)
 @pass_desk
-def demo(desk: Desk, photos: Path | None, out: Path) -> None:
-    """Teach, look, ask and abstain on real photos, in a throw-away home; writes pictures into --out."""
-    from kinsight.assistant import Choices
-    from kinsight.demo import Demo
+def demo(desk: Desk, photos: Path | None, seed: int | None, out: Path) -> None:
+    """Teach, look, ask and abstain in a throw-away home; writes pictures into --out.
 
-    Demo(Choices(desk.home, desk.bundle, desk.device), say).run(photos, out)
+    A bundle of the drawn world, such as the built-in one, draws its own album into --out/album. Every other
+    one needs --photos.
+    """
+    from kinsight.assistant import Choices
+    from kinsight.demo import SEED, Demo
+
+    if photos and seed is not None:
+        raise click.UsageError("--seed is of a drawn album, leave out --photos")
+    chosen = SEED if seed is None else seed
+    Demo(Choices(desk.home, desk.bundle, desk.device), say).run(photos, chosen, out)

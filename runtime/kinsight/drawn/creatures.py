@@ -101,7 +101,7 @@ def bird(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
         for x in (0.2, 0.32, 0.44):
             s.limb((0.34, -0.5), (x - 0.06, -0.88), 0.08, "second")
     s.ellipse((0.36, -0.36), (0.29, 0.27))
-    length = 0.42 if detail == "long beak" else 0.22
+    length = 0.5 if detail == "long beak" else 0.2
     s.polygon([(0.6, -0.44), (0.64 + length, -0.3), (0.6, -0.22)], "dark", False, 0.35)
     s.eye(0.44, -0.42)
     s.top, s.neck, s.chest = Spot(0.34, -0.58, 0.24), Spot(0.2, -0.1, 0.26), Spot(0.18, 0.3, 0.19)
@@ -170,8 +170,8 @@ def robot(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
     """Boxes, with one antenna or two, or none."""
     if detail != "no antenna":
         for x in (-0.27,) if detail == "one antenna" else (-0.27, 0.27):
-            s.limb((x, -0.7), (x * 1.3, -0.92), 0.07, "dark")
-            s.ellipse((x * 1.3, -0.93), (0.09, 0.09), "second")
+            s.limb((x, -0.7), (x * 1.3, -0.92), 0.09, "dark")
+            s.ellipse((x * 1.3, -0.93), (0.13, 0.13), "second")
     _legs(s, posture, swing, "second", 0.2)
     _arms(s, swing, 0.14)
     s.polygon([(-0.42, -0.18), (0.42, -0.18), (0.42, 0.4), (-0.42, 0.4)], "main", True)

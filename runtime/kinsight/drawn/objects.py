@@ -14,8 +14,8 @@ def mug(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
         s.ellipse((0.62, 0.1), (0.32, 0.36), "second")
         s.ellipse((0.6, 0.1), (0.17, 0.21), "dark")
     else:
-        s.box((0.4, -0.25, 0.95, 0.45), "second")
-        s.box((0.4, -0.08, 0.78, 0.28), "dark")
+        s.box((0.4, -0.35, 1.0, 0.55), "second")
+        s.box((0.4, -0.15, 0.82, 0.35), "dark")
     s.polygon([(-0.6, -0.6), (0.6, -0.6), (0.52, 0.8), (-0.52, 0.8)], "main", True)
     s.ellipse((0, -0.6), (0.6, 0.14), "second")
     s.ellipse((0, -0.59), (0.5, 0.09), "dark")
@@ -63,9 +63,9 @@ def lamp(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
     """A shade on a foot; the foot is round or square."""
     s.limb((0, -0.1), (0, 0.75), 0.11, "second")
     if detail == "a round foot":
-        s.ellipse((0, 0.8), (0.42, 0.14), "second")
+        s.ellipse((0, 0.82), (0.46, 0.12), "second")
     else:
-        s.box((-0.42, 0.68, 0.42, 0.9), "second")
+        s.box((-0.36, 0.58, 0.36, 0.92), "second")
     s.polygon([(-0.34, -0.85), (0.34, -0.85), (0.72, 0.05), (-0.72, 0.05)], "main", True)
     s.limb((0.3, 0.05), (0.3, 0.3), 0.03, "dark")
     s.top, s.neck, s.chest = Spot(0, -0.84, 0.27), Spot(0, 0.36, 0.24), Spot(0, -0.36, 0.24)
@@ -83,7 +83,7 @@ def clock(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
     turn = 1.5 * swing
     s.limb((0, 0.05), (0.32 * math.sin(turn), 0.05 - 0.32 * math.cos(turn)), 0.06, "dark")
     s.limb((0, 0.05), (0.22 * math.cos(turn), 0.05 + 0.22 * math.sin(turn)), 0.08, "dark")
-    s.top, s.neck, s.chest = Spot(0, -0.64, 0.28), Spot(0, 0.62, 0.26), Spot(0, -0.42, 0.18)
+    s.top, s.neck, s.chest = Spot(0, -0.64, 0.28), Spot(0, 0.62, 0.26), Spot(0, -0.46, 0.25)
 
 
 def car(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
@@ -110,7 +110,7 @@ def bus(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
             s.box((x, row, x + 0.33, row + 0.3), "light")
     s.box((-0.97, 0.42, 0.97, 0.55), "second")
     _wheels(s, (-0.55, 0.55), 0.24)
-    s.top, s.neck, s.chest = Spot(-0.3, high, 0.3), Spot(0.5, 0.14, 0.26), Spot(-0.1, 0.2, 0.2)
+    s.top, s.neck, s.chest = Spot(-0.3, high, 0.3), Spot(0.5, 0.14, 0.26), Spot(-0.1, 0.18, 0.26)
 
 
 def boat(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
@@ -127,10 +127,10 @@ def umbrella(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
     """Open, with a straight stick or a hooked one."""
     s.limb((0, -0.3), (0, 0.75), 0.08, "dark")
     if detail == "a hooked stick":
-        s.limb((0, 0.75), (0.12, 0.88), 0.08, "dark")
-        s.limb((0.12, 0.88), (0.28, 0.72), 0.08, "dark")
+        s.limb((0, 0.75), (0.16, 0.92), 0.12, "second")
+        s.limb((0.16, 0.92), (0.38, 0.7), 0.12, "second")
     else:
-        s.ellipse((0, 0.8), (0.12, 0.1), "second")
+        s.ellipse((0, 0.84), (0.12, 0.13), "second")
     x = [-0.95 + 0.1 * i for i in range(20)]
     dome = [(v, 0.1 - 0.95 * max(0.0, 1 - (v / 0.96) ** 2) ** 0.5) for v in x]
     s.polygon(dome, "main", True)

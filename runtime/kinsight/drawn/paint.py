@@ -41,11 +41,12 @@ def paint(canvas: Pixels, one: Individual, pose: Pose) -> Mask:
     parts = [*sketch.parts, *_accessory(one.accessory, sketch)]
     silhouette = np.zeros(canvas.shape[:2], np.uint8)
     outlines = [_placed(part.outline, pose) for part in parts]
+    middle = _middle([part for part in parts if part.patterned])
     for part, outline in zip(parts, outlines, strict=True):
         fill_polygon(canvas, outline, _colour(part, one))
         fill_polygon(silhouette, outline, 255)
         if part.patterned and one.pattern != "plain":
-            _lay_pattern(canvas, outline, one, pose)
+            _lay_pattern(canvas, outline, one, (pose, middle))
     return silhouette
 
 
@@ -66,8 +67,15 @@ def _colour(part: Part, one: Individual) -> Colour:
     return red, green, blue
 
 
-def _lay_pattern(canvas: Pixels, outline: Floats, one: Individual, pose: Pose) -> None:
-    """The second colour where the pattern has it, inside one outline."""
+def _middle(patterned: Sequence[Part]) -> float:
+    """Half way down what has the pattern, in units of the thing; there a band lies."""
+    heights = np.concatenate([part.outline[:, 1] for part in patterned])
+    return float(heights.min() + heights.max()) / 2
+
+
+def _lay_pattern(canvas: Pixels, outline: Floats, one: Individual, laid: tuple[Pose, float]) -> None:
+    """The second colour where the pattern has it, inside one outline; `laid` is pose and height of a band."""
+    pose, middle = laid
     height, width = canvas.shape[:2]
     x0, y0 = (max(0, math.floor(v)) for v in outline.min(axis=0))
     x1, y1 = (
@@ -81,13 +89,13 @@ def _lay_pattern(canvas: Pixels, outline: Floats, one: Individual, pose: Pose) -
     u, v = (x - pose.centre[0]) / pose.half, (y - pose.centre[1]) / pose.half
     cos, sin = math.cos(math.radians(pose.turn)), math.sin(math.radians(pose.turn))
     u, v = cos * u + sin * v, cos * v - sin * u
-    mask: Mask = np.where(_has_second(one.pattern, u, v, pose.phase), inside, 0).astype(np.uint8)
+    mask: Mask = np.where(_has_second(one.pattern, u, v - middle, pose.phase), inside, 0).astype(np.uint8)
     layer = np.broadcast_to(np.array(COLOURS[one.second], np.uint8), (*inside.shape, 3))
     blend(canvas[y0:y1, x0:x1], layer, mask)
 
 
 def _has_second(pattern: str, u: Floats, v: Floats, phase: float) -> NDArray[np.bool_]:
-    """Where the pattern has the second colour; u right and v down in units of half the thing's size."""
+    """Where the pattern has the second colour; u right, v down from its middle, in halves of the thing."""
     if pattern == "striped":
         return (u / 0.28 + phase) % 1 < 0.5
     if pattern == "checked":
@@ -96,7 +104,7 @@ def _has_second(pattern: str, u: Floats, v: Floats, phase: float) -> NDArray[np.
         row = np.floor(v / 0.26 + phase)
         du, dv = (u / 0.26 + phase + 0.5 * (row % 2)) % 1 - 0.5, (v / 0.26 + phase) % 1 - 0.5
         return np.asarray(du**2 + dv**2 < 0.085)
-    return np.asarray(np.abs((v + 0.1 * phase) - 0.25) < 0.13)  # banded
+    return np.asarray(np.abs(v) < 0.13)  # banded
 
 
 def _accessory(name: str, sketch: Sketch) -> list[Part]:

@@ -1,0 +1,136 @@
+"""The pocket language model's training in miniature: rows as the device sends them, losses, resume."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("sentencepiece")
+
+from kinsight import prompt
+from kinsight.llm import Picture
+from kinsight_train.loop import Run, Schedule, train
+from kinsight_train.mllm import sight as looking
+from kinsight_train.mllm import training
+from kinsight_train.mllm.eyes import Eyes, ViewBatches, token_accuracy
+from kinsight_train.mllm.lessons import NO_LABEL, Lessons, batched, packed
+from kinsight_train.mllm.model import Mllm
+from kinsight_train.mllm.tasks import Lesson, lesson
+from kinsight_train.mllm.tokenizer import MllmTokenizer
+from tiny_mllm import SHAPE, make_tokenizer
+
+pytestmark = pytest.mark.train
+
+FEW = Schedule(steps=6, batch=2, peak_lr=3e-3, warmup=2, save_every=3, seed=4)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> MllmTokenizer:
+    return make_tokenizer(tmp_path_factory.mktemp("vocabulary"))
+
+
+def drawn(number: int, blocks: int = 3) -> Lesson:
+    return lesson(np.random.default_rng((9, number)), blocks)
+
+
+def test_a_row_is_what_the_device_would_send(tokenizer: MllmTokenizer) -> None:
+    """Prefix and block of every talk, put together, are the ids of the whole talk with its answers."""
+    for number in range(6):
+        each = drawn(number)
+        row = packed(each, tokenizer, SHAPE)
+        prefix = [token for token, part in zip(row.tokens, row.segment, strict=True) if part == 0]
+        for block, talk in enumerate(each.talks, 1):
+            ids = [token for token, part in zip(row.tokens, row.segment, strict=True) if part == block]
+            asked, answer = talk[-1]
+            sent = tokenizer.prompt(prompt.turns(each.opened, list(talk[:-1]), asked))
+            assert prefix + ids == sent + tokenizer.answer(answer)
+            places = [p for p, part in zip(row.positions, row.segment, strict=True) if part == block]
+            assert places == list(range(len(prefix), len(prefix) + len(ids)))
+
+
+def test_the_answers_and_nothing_else_are_learned(tokenizer: MllmTokenizer) -> None:
+    each = drawn(1)
+    row = packed(each, tokenizer, SHAPE)
+    learned = [label for label in row.labels if label != NO_LABEL]
+    assert learned == [
+        token for talk in each.talks for _, answer in talk for token in tokenizer.answer(answer)
+    ]
+    after = [row.tokens[at + 1] for at, label in enumerate(row.labels) if label != NO_LABEL]
+    assert after == learned
+
+
+def test_pictures_stand_where_their_tokens_are(tokenizer: MllmTokenizer) -> None:
+    lessons = [drawn(number) for number in range(4)]
+    batch = batched([packed(each, tokenizer, SHAPE) for each in lessons], tokenizer)
+    counts = [sum(isinstance(part, Picture) for part in each.opened) for each in lessons]
+    assert batch.rows.picture.amax(dim=1).tolist() == counts
+    assert len(batch.rows.pixels) == sum(counts)
+    soft = (batch.rows.picture > 0).sum(dim=1)
+    assert soft.tolist() == [SHAPE.picture_tokens * count for count in counts]
+
+
+def test_losses_fall_and_a_resumed_training_is_equal(tokenizer: MllmTokenizer, tmp_path: Path) -> None:
+    lessons = Lessons(tokenizer.file, FEW.seed, FEW.batch, SHAPE, 2)
+    whole, parted = noted(tokenizer, lessons, FEW, tmp_path / "whole"), []
+    with pytest.raises(KeyboardInterrupt):
+        noted(tokenizer, lessons, FEW, tmp_path / "parted", parted, stop_after=4)
+    again = noted(tokenizer, lessons, FEW, tmp_path / "parted")
+    assert again == whole[3:]  # from the checkpoint of step 3
+    assert parted[:4] == whole[:4]
+    assert whole[-1] < whole[0]
+
+
+def noted(
+    tokenizer: MllmTokenizer,
+    lessons: Any,
+    schedule: Schedule,
+    folder: Path,
+    losses: list[float] | None = None,
+    stop_after: int = 1000,
+) -> list[float]:
+    """The loss of every step of a training, which may be cut."""
+    kept: list[float] = [] if losses is None else losses
+
+    def loss_of(model: Any, batch: Any) -> Any:
+        if len(kept) == stop_after:
+            raise KeyboardInterrupt
+        parts = training.loss_of(model, batch)
+        kept.append(parts["answers"].item())
+        return parts
+
+    train(Mllm(SHAPE, tokenizer, seed=1), schedule, lessons, loss_of, Run(folder, print, 0))
+    return kept
+
+
+def test_eyes_learn_what_they_see(tokenizer: MllmTokenizer, tmp_path: Path) -> None:
+    """The same four pictures over and over: the tower tells them apart in the end, and it is the model's."""
+    model = Mllm(SHAPE, tokenizer, seed=1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    eyes, views = Eyes(model), ViewBatches(1, 4, SHAPE)(0)
+    schedule = replace(FEW, steps=150, peak_lr=1e-2, save_every=150)
+    train(eyes, schedule, lambda _: views, training.eyes_loss, Run(tmp_path, lambda line: None, 0))
+    right = token_accuracy(eyes.eval(), views)
+    assert right["kind"] > 0.9
+    assert right["colour"] > 0.9
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert any("vision_tower" in name for name in changed)
+    assert not any("language_model" in name for name in changed)
+
+
+def test_sight_is_blind_without_pictures(tokenizer: MllmTokenizer) -> None:
+    """With blanked pictures another photo gives the same choice; with pictures the scores do change."""
+    model = Mllm(SHAPE, tokenizer, seed=1).eval()
+    rng = np.random.default_rng(3)
+    opened = [prompt.opening(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8), []) for _ in range(8)]
+    choice = looking.Choice("What colour is Lala?", ("red", "blue", "green dog"), 0)
+    blanked = {looking.choose(model, tokenizer, each, choice, (True, False)) for each in opened}
+    assert len(blanked) == 1
+    shares = looking.sight(model, tokenizer, 1, 6)
+    assert shares.keys() == looking.CHOOSERS.keys()
+    assert all(0 <= share <= 1 for share in shares.values())
