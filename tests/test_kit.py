@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kinsight.assistant import Assistant, Choices, Lesson
 from kinsight.bundle import Bundle, DetectorPart, Preprocess, read_bundle
 from kinsight.bundle.parts import Anchor, Colour, Head, Resize
 from kinsight.config import load_device
 from kinsight.detect import Detector
+from kinsight.drawn.album import Recipe, draw_album, write_album
 from kinsight.embed import Embedder
 from kinsight.evaluate import Reader, measure
 from kinsight.image import load
@@ -86,3 +88,16 @@ def test_right_ones_first_and_strangers_unnamed(kit_bundle: Bundle) -> None:
     assert report.recall_at_1 >= 65 / 66
     assert report.wrongly_named <= 0.05
     assert report.accepted_right >= 0.80
+
+
+def test_drawn_concepts_are_in_no_real_photo(tmp_path: Path) -> None:
+    """With twenty drawn concepts in the store the pocket bundle names nobody in any photo of the kit."""
+    album = draw_album(11, Recipe(concepts=20, scenes=1))
+    taught, _ = write_album(album, tmp_path / "album")
+    photos = sorted(path for path in (KIT / "photos").rglob("*") if path.suffix in (".jpg", ".jpeg", ".png"))
+    assert len(photos) > 100
+    with Assistant.open(Choices(tmp_path / "home", "pocket")) as assistant:
+        for pupil, path in zip(album.pupils, taught, strict=True):
+            assistant.remember(path, Lesson(pupil.name, pupil.individual.kind, pupil.info))
+        named = {path.name: [m.concept for _, m in assistant.look(path).accepted()] for path in photos}
+    assert {name: concepts for name, concepts in named.items() if concepts} == {}

@@ -10,6 +10,7 @@ from string import Template
 from typing import Any
 
 from kinsight.assistant import Assistant, Choices
+from kinsight.bundle.verify import sha256_of
 from kinsight.drawn.album import draw_album
 from kinsight.evaluate.pocket import PocketBench
 from kinsight_train.detector import DETECTOR_SCHEDULE
@@ -46,7 +47,9 @@ def write_card(bundle: Path, figures: Mapping[str, Any], report: Callable[[str],
     for seed in SEEDS:
         runs.append(bench(bundle, seed))
         report(f"bench with seed {seed}: " + ", ".join(f"{name} {runs[-1][name]:.3f}" for name in _LINES))
-    whole = {**figures, "bench": runs}
+    weights = [file for file in sorted(bundle.iterdir()) if file.suffix in (".onnx", ".gguf")]
+    files = {file.name: sha256_of(file) for file in weights}
+    whole = {**figures, "bench": runs, "files": files}
     (bundle / FIGURES).write_text(json.dumps(_rounded(whole), indent=1) + "\n", "utf-8")
     (bundle / CARD).write_text(card(whole), "utf-8")
 
