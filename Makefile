@@ -15,13 +15,8 @@ export KINSIGHT_KIT := $(abspath $(KIT))
 
 .PHONY: demo test check quick train-ready train-test pocket kit kit-bundle bench clean
 
-demo: $(READY)  ## Installs and runs the main job on the best bundle at hand; pictures in out/demo.
-	@if [ -f models/pocket/bundle.toml ]; then $(BIN)/kinsight demo --out out/demo; \
-	elif [ -d "$(KIT)/photos" ]; then $(MAKE) --no-print-directory kit-bundle && \
-		$(BIN)/kinsight --bundle $(KIT_BUNDLE) demo --photos "$(KIT)/photos/dreambooth" --out out/demo; \
-	else echo "There is no bundle yet: set KINSIGHT_KIT to a folder of test weights and photos, or make a bundle"; \
-		echo "of your own models with kinsight-export bundle, then run kinsight --bundle FOLDER demo --photos FOLDER."; \
-		exit 1; fi
+demo: $(READY)  ## Installs and runs the main job on the built-in bundle; pictures in out/demo.
+	$(BIN)/kinsight demo --out out/demo
 
 test: check quick  ## Lint, types, and the quick suite; no network and no kit once installed.
 

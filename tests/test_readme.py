@@ -15,6 +15,7 @@ import pytest
 
 import kinsight.cli
 import kinsight_export.cli
+import kinsight_train.cli
 from house import FLOORS, MODULES, ROOT
 from kinsight.image import save
 from kinsight_export.parts import LlmSpec
@@ -22,7 +23,11 @@ from tiny import Blob, draw, make_bundle
 from tiny_gguf import make_text_gguf
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PROGRAMS: dict[str, click.Group] = {"kinsight": kinsight.cli.cli, "kinsight-export": kinsight_export.cli.cli}
+PROGRAMS: dict[str, click.Group] = {
+    "kinsight": kinsight.cli.cli,
+    "kinsight-export": kinsight_export.cli.cli,
+    "kinsight-train": kinsight_train.cli.cli,
+}
 PLANNED = {"pull"}
 """Verbs that a message may name before they are there."""
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
@@ -137,7 +142,7 @@ def test_the_words_of_the_readme() -> None:
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", "\n".join(ours + comments)))
     assert named - options == set()
     for span in ours:
-        if found := re.match(r"(kinsight(?:-export)?)((?: [a-z]+)+)", span):
+        if found := re.match(r"(kinsight(?:-export|-train)?)((?: [a-z]+)+)", span):
             assert is_verb(PROGRAMS[found[1]], found[2]), span
 
 
@@ -157,7 +162,7 @@ def test_every_command_in_a_message_is_there() -> None:
     wrong = [
         (module.name, words)
         for module in MODULES.values()
-        for program, words in re.findall(r"`(kinsight(?:-export)?)((?: [a-z]+)+)", module.text)
+        for program, words in re.findall(r"`(kinsight(?:-export|-train)?)((?: [a-z]+)+)", module.text)
         if not is_verb(PROGRAMS[program], words) and words.split()[0] not in PLANNED
     ]
     assert wrong == []

@@ -81,12 +81,12 @@ def train_mllm(work: Path, workers: int, threads: int | None) -> None:
 def pocket(work: Path, workers: int, threads: int | None, out: Path) -> None:
     """Train what is not trained yet, export and compare everything, write the bundle and its card."""
     from kinsight_train.card import write_card
-    from kinsight_train.pocket import make_bundle, measure_parts, train_parts
+    from kinsight_train.pocket import UNQUANTISED, make_bundle, measure_parts, train_parts
 
     shop = _shop(work, workers, threads)
     train_parts(shop)
     figures = make_bundle(shop, out)
-    write_card(out, {**figures, **measure_parts(shop)}, shop.report)
+    write_card(out, shop.part(UNQUANTISED), {**figures, **measure_parts(shop)}, shop.report)
 
 
 def _shop(work: Path, workers: int, threads: int | None) -> Workshop:

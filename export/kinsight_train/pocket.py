@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from kinsight import prompt
-from kinsight.bundle import LlmPart, read_bundle
+from kinsight.bundle import LlmPart
 from kinsight.detect import Detector
 from kinsight.drawn import KINDS
 from kinsight.embed import Embedder
+from kinsight.errors import ModelError
 from kinsight.llm import Turn
 from kinsight_export.gguf_file import converter, quantise, to_gguf, to_mmproj
 from kinsight_export.parts import (
@@ -39,11 +40,14 @@ from kinsight_train.mllm.tasks import lesson
 from kinsight_train.mllm.tokenizer import END, MllmTokenizer
 
 NAME, LICENCE = "pocket", "Apache-2.0"
-MOST_MB = 20
+UNQUANTISED = "unquantised"
+"""Folder of the same bundle with the language model in float32, to compare with."""
 _INDIVIDUALS = 500
 _CALIBRATION_SEED = 7
 _PARITY_PROMPTS = 100
-_SIGHT_SCENES = 250
+LEAST_AGREEMENT, LEAST_SWAP_DIFFERENCE = 0.99, 0.1
+"""Of the unquantised model with torch: share of equal first tokens; of a logit, when pictures are swapped."""
+_SIGHT_SCENES = 150
 _SMOKE = "A drawn scene with one named thing; the answer must contain the name."
 Report = Callable[[str], None]
 
@@ -86,18 +90,19 @@ def make_bundle(shop: Workshop, out: Path) -> dict[str, Any]:
     shop.report("converting the language model")
     model, tokenizer = mllm.load_mllm(shop.part("mllm"))
     convert_mllm(model, tokenizer, shop)
-    for kind, (llm, mmproj) in {
-        "unquantised": ("llm-f32", "mmproj-f32"),
-        "q8_0": ("llm-q8_0", "mmproj-q8_0"),
-    }.items():
-        parity = compare(model, tokenizer, llm_part(files / f"{llm}.gguf", files / f"{mmproj}.gguf"))
+    for kind, suffix in {"unquantised": "f32", "q8_0": "q8_0"}.items():
+        part = llm_part(files / f"llm-{suffix}.gguf", files / f"mmproj-{suffix}.gguf")
+        parity = compare(model, tokenizer, part)
         shop.report(f"{kind}: the same first token after {parity.same_top} of {parity.prompts} prompts")
         figures[f"llm_{kind}"] = _flat(parity)
+    _refuse_other(figures["llm_unquantised"])
     shop.report("writing the bundle")
-    write_bundle(_spec(files, figures), out, replace=True)
-    bundle = read_bundle(out)
+    bundle = write_bundle(_spec(files, figures, "q8_0"), out, replace=True)
     seeing = Detector(bundle.detector, WORKSTATION), Embedder(bundle.embedder, WORKSTATION)
-    rewrite_calibration(out, calibrate(*seeing, _INDIVIDUALS, _CALIBRATION_SEED))
+    calibration = calibrate(*seeing, _INDIVIDUALS, _CALIBRATION_SEED)
+    rewrite_calibration(out, calibration)
+    write_bundle(_spec(files, figures, "f32"), shop.part(UNQUANTISED), replace=True)
+    rewrite_calibration(shop.part(UNQUANTISED), calibration)
     megabytes = sum(file.stat().st_size for file in out.iterdir()) / 1e6
     shop.report(f"{out} is written, {megabytes:.1f} MB")
     return {**figures, "megabytes": round(megabytes, 1)}
@@ -163,7 +168,7 @@ def llm_part(file: Path, mmproj: Path) -> LlmPart:
     )
 
 
-def _spec(files: Path, figures: Mapping[str, Any]) -> BundleSpec:
+def _spec(files: Path, figures: Mapping[str, Any], kind: str) -> BundleSpec:
     network = detector.part(files / "detector.onnx", detector.Shape().size)
     return BundleSpec(
         name=NAME,
@@ -179,11 +184,22 @@ def _spec(files: Path, figures: Mapping[str, Any]) -> BundleSpec:
             TextSpec(files / embedder.TEXT_FILE, files / embedder.TOKENIZER_FILE, CONTEXT),
         ),
         llm=LlmSpec(
-            files / "llm-q8_0.gguf", "photo+references", mllm.SHAPE.context, 3, (END,), _SMOKE,
-            files / "mmproj-q8_0.gguf", mllm.SHAPE.picture_tokens,
+            files / f"llm-{kind}.gguf", "photo+references", mllm.SHAPE.context, 3, (END,), _SMOKE,
+            files / f"mmproj-{kind}.gguf", mllm.SHAPE.picture_tokens,
         ),
         parity=figures,
     )  # fmt: skip
+
+
+def _refuse_other(parity: Mapping[str, Any]) -> None:
+    """ModelError where the converted model is not the trained one, or does not look at its pictures."""
+    agree = parity["same_top"] / parity["prompts"]
+    if agree < LEAST_AGREEMENT or not parity["swapped_difference"] > LEAST_SWAP_DIFFERENCE:
+        raise ModelError(
+            f"llama.cpp agrees with torch after {agree:.1%} of the prompts; swapped pictures change a logit "
+            f"by {parity['swapped_difference']:.3f}",
+            "see to the converter's version and the pictures' preprocessing",
+        )
 
 
 def _flat(parity: Parity) -> dict[str, Any]:
