@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from kinsight.bundle import Calibration, read_bundle
-from kinsight.calibration import KEEP, MARGIN, MAYBE_KEEP, MAYBE_WRONG, WRONG, fit, probability
+from kinsight.calibration import MARGIN, PHOTOS, Rates, fit, probability
 from kinsight.types import Floats
 from kinsight_export.parts import rewrite_calibration
 
@@ -62,9 +62,9 @@ def test_the_probability_is_linear_between_the_knots_and_flat_beyond() -> None:
 def test_a_fit_keeps_the_right_ones_where_strangers_are_far() -> None:
     same, strangers = drawn(0.8, 0.08, 1000), drawn(0.3, 0.08, 4000, seed=1)
     calibration = fit(same, strangers, "synthetic")
-    assert accepted(same, calibration) == pytest.approx(KEEP, abs=0.005)
-    assert accepted(strangers, calibration) <= WRONG
-    assert accepted(drawn(0.8, 0.08, 4000, seed=2), calibration) == pytest.approx(KEEP, abs=0.04)
+    assert accepted(same, calibration) == pytest.approx(PHOTOS.keep, abs=0.005)
+    assert accepted(strangers, calibration) <= PHOTOS.wrong
+    assert accepted(drawn(0.8, 0.08, 4000, seed=2), calibration) == pytest.approx(PHOTOS.keep, abs=0.04)
     assert calibration.margin == MARGIN
     assert calibration.fitted_on == "synthetic"
 
@@ -72,24 +72,24 @@ def test_a_fit_keeps_the_right_ones_where_strangers_are_far() -> None:
 def test_a_fit_keeps_strangers_out_where_they_are_near() -> None:
     same, strangers = drawn(0.6, 0.1, 1000), drawn(0.5, 0.1, 4000, seed=1)
     calibration = fit(same, strangers, "synthetic")
-    assert accepted(strangers, calibration) == pytest.approx(WRONG, abs=0.003)
-    assert accepted(drawn(0.5, 0.1, 9000, seed=2), calibration) == pytest.approx(WRONG, abs=0.01)
-    assert accepted(same, calibration) < KEEP
-    assert maybe(strangers, calibration) == pytest.approx(MAYBE_WRONG, abs=0.003)
+    assert accepted(strangers, calibration) == pytest.approx(PHOTOS.wrong, abs=0.003)
+    assert accepted(drawn(0.5, 0.1, 9000, seed=2), calibration) == pytest.approx(PHOTOS.wrong, abs=0.01)
+    assert accepted(same, calibration) < PHOTOS.keep
+    assert maybe(strangers, calibration) == pytest.approx(PHOTOS.maybe_wrong, abs=0.003)
 
 
 def test_the_shares_can_be_chosen() -> None:
     same, strangers = drawn(0.8, 0.08, 1000), drawn(0.5, 0.08, 4000, seed=1)
-    assert accepted(same, fit(same, strangers, "x", keep=0.5)) == pytest.approx(0.5, abs=0.005)
-    strict = fit(same, strangers, "x", keep=0.99, wrong=0.001)
+    assert accepted(same, fit(same, strangers, "x", Rates(keep=0.5))) == pytest.approx(0.5, abs=0.005)
+    strict = fit(same, strangers, "x", Rates(keep=0.99, wrong=0.001))
     assert accepted(strangers, strict) == pytest.approx(0.001, abs=0.001)
 
 
 def test_maybe_begins_lower_by_its_own_shares() -> None:
     same, strangers = drawn(0.8, 0.08, 1000), drawn(0.3, 0.08, 4000, seed=1)
     calibration = fit(same, strangers, "synthetic")
-    assert maybe(same, calibration) == pytest.approx(MAYBE_KEEP, abs=0.005)
-    assert maybe(strangers, calibration) <= MAYBE_WRONG
+    assert maybe(same, calibration) == pytest.approx(PHOTOS.maybe_keep, abs=0.005)
+    assert maybe(strangers, calibration) <= PHOTOS.maybe_wrong
 
 
 def test_the_curve_is_the_probability_for_equal_shares_of_both() -> None:
@@ -108,7 +108,7 @@ def test_the_curve_is_the_probability_for_equal_shares_of_both() -> None:
         ([0.9] * 20, [0.1] * 20, 1.0),
         ([1.0] * 20, [-1.0] * 20, 1.0),
         ([0.80006] * 20, [0.1] * 20, 1.0),
-        (np.linspace(0.9, 1, 100), np.linspace(0, 0.3, 100), KEEP),
+        (np.linspace(0.9, 1, 100), np.linspace(0, 0.3, 100), PHOTOS.keep),
         ([1.0000001] * 20, [0.3] * 20, 1.0),
     ],
     ids=["two-values", "the-ends", "between-the-digits", "separated", "beyond-one"],

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from kinsight.bundle import Calibration
-from kinsight.calibration import fit
+from kinsight.calibration import Rates, fit
 from kinsight.detect import Detector
 from kinsight.drawn import Drawing, Individual, draw_scene, individual, look_alike
 from kinsight.drawn.scenes import SHAPES_WH
@@ -16,8 +16,8 @@ from kinsight.image import crop
 from kinsight.metrics import iou
 from kinsight.types import Floats
 
-KEEP, WRONG = 0.96, 0.04
-"""Shares of right ones that are accepted, and of strangers that may be: half of these are look-alikes."""
+RATES = Rates(keep=0.96, wrong=0.04, maybe_keep=0.97, maybe_wrong=0.05)
+"""Half of the strangers here are look-alikes, so their rate may speak; "maybe" is a narrow band before that."""
 STORE = 20
 """Concepts in the store that a stranger is held against."""
 _STORES = 4
@@ -29,7 +29,7 @@ def calibrate(detector: Detector, embedder: Embedder, individuals: int, seed: in
     """By the runtime's own way: the detector's region, the taught view, the nearest of a store."""
     same, strangers = similarities(detector, embedder, individuals, seed)
     fitted_on = f"drawn world, {individuals} individuals and a look-alike of each, seed {seed}"
-    return fit(same, strangers, fitted_on, KEEP, WRONG)
+    return fit(same, strangers, fitted_on, RATES)
 
 
 def similarities(

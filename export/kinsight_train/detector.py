@@ -25,7 +25,7 @@ from kinsight.types import Floats
 from kinsight_export.onnx_file import Names, export_onnx, onnx_parity
 from kinsight_train.loop import Losses, Run, Schedule, load_average, train
 
-DETECTOR_SCHEDULE = Schedule(steps=2400, batch=16, peak_lr=1.5e-3, warmup=100)
+DETECTOR_SCHEDULE = Schedule(steps=7200, batch=16, peak_lr=1.5e-3, warmup=100)
 SCORE_THRESHOLD, IOU_THRESHOLD = 0.1, 0.6
 LEAST_VISIBLE = 0.25  # of a thing; what is hidden more than that is not looked for
 _STRIDES = (8, 16, 32)

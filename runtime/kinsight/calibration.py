@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kinsight.bundle import Calibration
 from kinsight.types import Floats
 
-KEEP = 0.87
-"""Share of the right ones that the fit accepts: it gives up the rest to stay silent before strangers."""
-WRONG = 0.03
-"""Share of strangers that the fit may name; where they look too much alike, it accepts fewer right ones."""
-MAYBE_KEEP, MAYBE_WRONG = 0.97, 0.1
-"""The same for "maybe": from there on a match is worth a question, below it nothing is said."""
 MARGIN = 0.05
 """How much more probable than the next concept an accepted one must be."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Where a fit puts its thresholds: shares, 0..1."""
+
+    keep: float = 0.87  # of the right ones accepted; the rest is given up to stay silent before strangers
+    wrong: float = 0.03  # of strangers that may be named; where they look too much alike, fewer are accepted
+    maybe_keep: float = 0.97  # the same for "maybe": from there on a match is worth a question
+    maybe_wrong: float = 0.1
+
+
+PHOTOS = Rates()
+"""For identities in photos, of whom a fit set holds few look-alikes."""
 
 _KNOTS = 17
 _BEYOND = 0.001
@@ -32,26 +40,24 @@ def probability(similarities: Floats, calibration: Calibration) -> Floats:
     return chances
 
 
-def fit(
-    same: Floats, strangers: Floats, fitted_on: str, keep: float = KEEP, wrong: float = WRONG
-) -> Calibration:
+def fit(same: Floats, strangers: Floats, fitted_on: str, rates: Rates = PHOTOS) -> Calibration:
     """Fits the curve and the thresholds.
 
     `same`, float32 (n,): similarity of a photo to the one reference of its own identity. `strangers`, float32
     (m,): similarity of a photo to the nearest reference of a store without its identity. The curve is Platt's
     sigmoid (Platt 1999, "Probabilistic outputs for support vector machines") for equal shares of both.
     A fit set holds few look-alikes, so the rate of wrong names alone would put the threshold too low for
-    strangers of the same kind: the threshold is the highest that still accepts `keep` of the right ones,
-    or a higher one where more than `wrong` of the strangers lie above that. "Maybe" begins lower, by the same
-    rule with MAYBE_KEEP and MAYBE_WRONG. Where the same look no more alike than strangers, nobody is named.
+    strangers of the same kind: the threshold is the highest that still accepts `rates.keep` of the right ones,
+    or a higher one where more than `rates.wrong` of the strangers lie above that. "Maybe" begins lower, by the
+    same rule with its own rates. Where the same look no more alike than strangers, nobody is named.
     Raises ValueError on fewer than 10 of either.
     """
     if len(same) < 10 or len(strangers) < 10:
         raise ValueError(
             f"expected at least 10 similarities of each kind, got {len(same)} and {len(strangers)}"
         )
-    threshold = max(float(np.quantile(same, 1 - keep)), float(np.quantile(strangers, 1 - wrong)))
-    maybe = max(float(np.quantile(same, 1 - MAYBE_KEEP)), float(np.quantile(strangers, 1 - MAYBE_WRONG)))
+    threshold = _threshold(same, strangers, rates.keep, rates.wrong)
+    maybe = _threshold(same, strangers, rates.maybe_keep, rates.maybe_wrong)
     slope, offset = _platt(same, strangers)
     low, high = float(min(same.min(), strangers.min())), float(max(same.max(), strangers.max()))
     evenly = np.linspace(low - _BEYOND, high + _BEYOND, _KNOTS)
@@ -64,6 +70,10 @@ def fit(
     chances = probability(np.array([threshold, maybe], np.float32), silent)
     accept, unsure = (np.floor(chances.astype(np.float64) * 1e6) / 1e6).tolist()
     return replace(silent, accept_probability=accept, unsure_probability=min(unsure, accept))
+
+
+def _threshold(same: Floats, strangers: Floats, keep: float, wrong: float) -> float:
+    return max(float(np.quantile(same, 1 - keep)), float(np.quantile(strangers, 1 - wrong)))
 
 
 def _platt(same: Floats, strangers: Floats) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from kinsight_train.mllm.tokenizer import MllmTokenizer, train_tokenizer
 
 SHAPE = MllmShape(layers=4, vision_layers=4, vision_feed_forward=576)
 EYES_SCHEDULE = Schedule(steps=2500, batch=48, peak_lr=1e-3, warmup=200, seed=1)
-MLLM_SCHEDULE = Schedule(steps=1800, batch=10, peak_lr=1.5e-3, warmup=100, seed=2)
+MLLM_SCHEDULE = Schedule(steps=1100, batch=10, peak_lr=1.5e-3, warmup=100, seed=2)
 PIECES = 2048
 
 
