@@ -17,7 +17,7 @@ from kinsight.metrics import iou
 from kinsight.types import Floats
 
 RATES = Rates(keep=0.96, wrong=0.04, maybe_keep=0.97, maybe_wrong=0.05)
-"""Half of the strangers here are look-alikes, so their rate may speak; "maybe" is a narrow band before that."""
+"""Half of the strangers here are look-alikes, so their rate may speak; "maybe" is a narrow band below."""
 STORE = 20
 """Concepts in the store that a stranger is held against."""
 _STORES = 4

@@ -47,9 +47,9 @@ def fit(same: Floats, strangers: Floats, fitted_on: str, rates: Rates = PHOTOS) 
     (m,): similarity of a photo to the nearest reference of a store without its identity. The curve is Platt's
     sigmoid (Platt 1999, "Probabilistic outputs for support vector machines") for equal shares of both.
     A fit set holds few look-alikes, so the rate of wrong names alone would put the threshold too low for
-    strangers of the same kind: the threshold is the highest that still accepts `rates.keep` of the right ones,
-    or a higher one where more than `rates.wrong` of the strangers lie above that. "Maybe" begins lower, by the
-    same rule with its own rates. Where the same look no more alike than strangers, nobody is named.
+    strangers of the same kind: the threshold is the highest that still accepts `rates.keep` of the right
+    ones, or a higher one where more than `rates.wrong` of the strangers lie above that. "Maybe" begins lower,
+    by the same rule with its own rates. Where the same look no more alike than strangers, nobody is named.
     Raises ValueError on fewer than 10 of either.
     """
     if len(same) < 10 or len(strangers) < 10:
