@@ -104,9 +104,9 @@ def kinsight(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_itself(tmp_path: Path) -> None:
-    run = kinsight("look", "no-such.jpg", KINSIGHT_HOME=str(tmp_path))
+    run = kinsight("--bundle", "no-such", "look", "no-such.jpg", KINSIGHT_HOME=str(tmp_path))
     assert (run.returncode, run.stdout, run.stderr.count("\n")) == (1, "", 1)
-    assert run.stderr.startswith("kinsight: no bundles are in ")
+    assert run.stderr.startswith("kinsight: there is no bundle 'no-such'")
     assert kinsight("--version").stdout.startswith("kinsight 0.")
 
 

@@ -232,8 +232,8 @@ def test_an_album_is_balanced(album: Album) -> None:
     shown = Counter(name for query in album.queries for name in query.present)
     assert set(shown) == set(album.names)
     assert max(shown.values()) - min(shown.values()) <= 2
-    assert 60 <= sum(shown.values()) <= 90
-    assert sum(len(query.doubles) for query in album.queries) >= 20
+    assert 120 <= sum(shown.values()) <= 180
+    assert sum(len(query.doubles) for query in album.queries) >= 40
     assert len({query.drawing.place for query in album.queries}) == 6
 
 

@@ -93,3 +93,13 @@ def test_without_a_photo_nobody_is_anywhere(question: str, words: str) -> None:
 )
 def test_only_whole_sentences_are_given_out(text: str, whole: str) -> None:
     assert whole_sentences(text) == whole
+
+
+def test_a_name_within_a_longer_one_is_somebody_else() -> None:
+    """ "Big Ben" says nothing of Ben: a denial of the one is none of the other."""
+    ben, big_ben = Concept(1, "Ben"), Concept(2, "Big Ben")
+    facts = Facts((Seen(ben, "on the left", "dog"),), (), ())
+    asked = Asked("presence", (big_ben,))
+    assert fault("No, I don't see Big Ben in this photo.", facts, asked, ()) == ""
+    assert fault("Big Ben is in the photo.", facts, asked, ()) == "it does not deny Big Ben"
+    assert fault("Big Ben is on the left.", facts, Asked("who", ()), ("Big Ben",)) == "it names Big Ben"

@@ -131,7 +131,7 @@ def _shares(scores: Mapping[str, Any]) -> str:
 def _parity(parity: Mapping[str, Any]) -> str:
     return (
         f"the same first token after {parity['same_top']}, largest difference of a logit "
-        f"{parity['largest_difference']:.3f} (pictures swapped: at least {parity['swapped_difference']:.2f})"
+        f"{parity['largest_difference']:.3f} (pictures swapped, median: {parity['swapped_difference']:.2f})"
     )
 
 

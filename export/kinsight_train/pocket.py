@@ -15,7 +15,7 @@ from kinsight.detect import Detector
 from kinsight.drawn import KINDS
 from kinsight.embed import Embedder
 from kinsight.errors import ModelError
-from kinsight.llm import Turn
+from kinsight.llm import Picture, Text, Turn
 from kinsight_export.gguf_file import converter, quantise, to_gguf, to_mmproj
 from kinsight_export.parts import (
     BundleSpec,
@@ -141,14 +141,23 @@ def compare(model: Mllm, tokenizer: MllmTokenizer, part: LlmPart) -> Parity:
 
 
 def parity_prompts(count: int, seed: int = 5) -> list[list[Turn]]:
-    """Prompts about drawn photos with two pictures or more, of no training."""
+    """Prompts about drawn photos and references, of no training.
+
+    Every other one is as in a lesson; the others ask for what the pictures tell from the first word on.
+    """
     prompts: list[list[Turn]] = []
     number = 0
     while len(prompts) < count:
-        each = lesson(np.random.default_rng((seed, number, 0, 4)), blocks=1)
+        rng = np.random.default_rng((seed, number, 0, 4))
         number += 1
-        if sum(not hasattr(part, "text") for part in each.opened) > 1:
-            prompts.append(prompt.turns(each.opened, [], each.talks[0][0][0]))
+        each = lesson(rng, blocks=1)
+        if sum(isinstance(part, Picture) for part in each.opened) < 2:
+            continue
+        names = [part.text for part in each.opened if isinstance(part, Text)]
+        name = names[names.index("Name: ") + 1]
+        blind = prompt.asking(f"Is {name} in the photo?", [], "")
+        asked = blind if len(prompts) % 2 else each.talks[0][0][0]
+        prompts.append(prompt.turns(each.opened, [], asked))
     return prompts
 
 

@@ -31,7 +31,7 @@ class Parity:
     same_tokens: int  # prompts that both engines read as the same tokens
     same_top: int  # prompts after which both engines put the same token first
     largest_difference: float  # of a logit, where the pictures are in order
-    swapped_difference: float  # the smallest such of a prompt whose pictures were turned round; nan: none
+    swapped_difference: float  # the median of such of prompts whose pictures were turned round; nan: none
     spread: float  # standard deviation of the logits in torch, to judge a difference by
 
 
@@ -104,7 +104,7 @@ def mllm_parity(
         same_tokens=sum(tokens),
         same_top=sum(int(one.argmax() == other.argmax()) for one, other in pairs),
         largest_difference=max(_distance(one, other) for one, other in pairs),
-        swapped_difference=min(swaps, default=float("nan")),
+        swapped_difference=float(np.median(swaps)) if swaps else float("nan"),
         spread=float(np.std(np.concatenate(ours))),
     )
 

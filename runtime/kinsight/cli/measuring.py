@@ -146,7 +146,7 @@ def stages(desk: Desk, photos: tuple[Path, ...]) -> None:
 @bench.command(epilog="Examples: kinsight bench pocket, kinsight bench pocket --seed 7 --scenes 12")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the album.")
 @click.option(
-    "--scenes", type=click.IntRange(1), default=48, show_default=True, help="Pictures to ask about."
+    "--scenes", type=click.IntRange(1), default=96, show_default=True, help="Pictures to ask about."
 )
 @pass_desk
 def pocket(desk: Desk, seed: int, scenes: int) -> None:

@@ -15,8 +15,8 @@ from kinsight.image import save
 from kinsight.prompt import position
 
 Rng = np.random.Generator
-SHOWN = 0.5
-"""At least this share of everybody in a picture can be seen."""
+SHOWN, TAUGHT = 0.5, 0.9
+"""At least this share of everybody in a picture can be seen, and of whom it is to teach."""
 _DIFFERENT_KINDS = 0.7
 _STRANGERS_EACH = 6
 
@@ -26,7 +26,7 @@ class Recipe:
     """What an album is to hold."""
 
     concepts: int = 20
-    scenes: int = 48
+    scenes: int = 96
     told: int = 2  # sentences about each concept
     size_wh: tuple[int, int] | None = None  # pixels; None: now wide, now high, 320 at most
     names: tuple[str, ...] = ()  # of the first concepts; all others are in no training data
@@ -145,7 +145,7 @@ def _cast(recipe: Recipe, rng: Rng) -> Iterator[Individual]:
 
 def _pupil(name: str, one: Individual, recipe: Recipe, rng: Rng) -> Pupil:
     told = tell(name, rng, recipe.told, held_out=True)
-    return Pupil(name, one, told, _drawing([one], recipe, rng))
+    return Pupil(name, one, told, _drawing([one], recipe, rng, TAUGHT))
 
 
 def _query(
@@ -179,12 +179,12 @@ def _add(stranger: Individual, role: Role, known: set[Individual], things: dict[
         things.setdefault(stranger, role)
 
 
-def _drawing(cast: list[Individual], recipe: Recipe, rng: Rng) -> Drawing:
+def _drawing(cast: list[Individual], recipe: Recipe, rng: Rng, shown: float = SHOWN) -> Drawing:
     """Drawn anew until enough of everybody shows."""
     size_wh = recipe.size_wh or SHAPES_WH[int(rng.integers(len(SHAPES_WH)))]
     while True:
         drawing = draw_scene(cast, rng, size_wh)
-        if all(thing.visible >= SHOWN for thing in drawing.things):
+        if all(thing.visible >= shown for thing in drawing.things):
             return drawing
 
 

@@ -76,10 +76,10 @@ def fault(answer: str, facts: Facts, asked: Asked, forbidden: Sequence[str]) -> 
     everything = asked.kind not in ("other", "caption")
     claims = [claim for claim in _CLAIMS.split(answer) if everything or _OF_THE_PHOTO.search(claim)]
     seen = [one.concept for one in (*facts.accepted, *facts.unsure)]
-    concepts = {concept.id: concept for concept in (*seen, *asked.concepts)}.values()
+    concepts = list({concept.id: concept for concept in (*seen, *asked.concepts)}.values())
     meant: list[Concept] = []
     for claim in claims:
-        named = [concept for concept in concepts if names_mentioned(claim, concept.names)]
+        named = _named_in(claim, concepts)
         meant = named or (meant if _PRONOUN.search(claim) else [])
         for concept in meant:
             if what := _wrong_claim(claim, concept, facts):
@@ -115,7 +115,8 @@ def _wrong_claim(claim: str, concept: Concept, facts: Facts) -> str:
     if any(seen.concept.id == concept.id for seen in facts.accepted):
         if denies(claim) or _DOUBTS.search(claim):
             return f"it denies or doubts {concept.name}"
-        named = [seen for seen in facts.accepted if names_mentioned(claim, seen.concept.names)]
+        there = _named_in(claim, [seen.concept for seen in facts.accepted])
+        named = [seen for seen in facts.accepted if seen.concept in there]
         named = named or [seen for seen in facts.accepted if seen.concept.id == concept.id]
         right = set().union(*(_places(seen.position) for seen in named))
         return f"it puts {concept.name} elsewhere" if _places(claim) - right else ""
@@ -125,11 +126,18 @@ def _wrong_claim(claim: str, concept: Concept, facts: Facts) -> str:
     return "" if away else f"it does not deny {concept.name}"
 
 
+def _named_in(text: str, concepts: Sequence[Concept]) -> list[Concept]:
+    """The concepts that a text names; "Ben" is not named by "Big Ben" where that is somebody else."""
+    mentioned = names_mentioned(text, [name for concept in concepts for name in concept.names])
+    return [concept for concept in concepts if mentioned & set(concept.names)]
+
+
 def _left_out(answer: str, facts: Facts, asked: Asked) -> str:
     """What an answer about who, where or whether does not say; "" where it is all there."""
     due = asked.concepts or tuple(seen.concept for seen in facts.accepted)
+    named = _named_in(answer, due)
     for concept in due:
-        if not names_mentioned(answer, concept.names):
+        if concept not in named:
             return f"it leaves out {concept.name}"
     if not due and asked.kind != "caption" and not denies(answer):
         return "it does not say that nobody is known"
