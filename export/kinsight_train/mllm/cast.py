@@ -26,6 +26,16 @@ _INVENTED = {
 }
 
 
+_BEGINNINGS = "b bl br c ch d dr f fl g gr h j k kr l m n p pl pr r s sh st t tr v w z"
+_VOWELS = "a e i o u a e i o u ä ö ü é á ó ai ee oo ou"
+_SCRIPTS = (
+    "アイウエオカキクケコサシスセソタチツテトナニノハヒフマミムメモヤユヨラリルレロン",
+    "абвгдежзиклмнопрстуфхцчшыэюя",
+)
+_LISTED = 0.15
+"""Share of the names that are real ones; the others are made up, so that a name is copied and not known."""
+
+
 @dataclass(frozen=True, eq=False)
 class Known:
     """Somebody in the store."""
@@ -128,10 +138,24 @@ def listed(known: list[Known], pictures: bool, first: int = 1) -> list[Reference
     ]
 
 
+def made_up_name(rng: Rng) -> str:
+    """A name that nobody has: two to four syllables, now and then two words or another script."""
+    if rng.random() < 0.12:
+        letters = _SCRIPTS[int(rng.integers(len(_SCRIPTS)))]
+        return "".join(rng.choice(list(letters), int(rng.integers(2, 6)))).capitalize()
+    count = int(rng.choice([1, 2, 3, 4], p=[0.1, 0.45, 0.35, 0.1]))
+    ending = str(rng.choice(["", "", "n", "s", "x", "l", "ra", "k"]))
+    syllables = (f"{rng.choice(_BEGINNINGS.split())}{rng.choice(_VOWELS.split())}" for _ in range(count))
+    name = ("".join(syllables) + ending).capitalize()
+    return f"{name} {made_up_name(rng)}" if rng.random() < 0.08 else name
+
+
 def _acquaint(
     people: list[tuple[Individual, int | None]], rng: Rng, held_out: bool, pictures: bool = True
 ) -> tuple[Known, ...]:
     called = names(rng, len(people), held_out)
+    if not held_out:
+        called = [name if rng.random() < _LISTED else made_up_name(rng) for name in called]
     known = []
     for number, ((one, row), name) in enumerate(zip(people, called, strict=True), 1):
         told = _told(name, rng, held_out)

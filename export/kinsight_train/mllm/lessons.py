@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,6 @@ from torch import Tensor
 
 from kinsight import prompt
 from kinsight.drawn import ATTRIBUTES, PLACES
-from kinsight.drawn.words import all_names
 from kinsight.llm import Picture, Text
 from kinsight.prompt import Parts
 from kinsight.types import Floats
@@ -97,15 +98,19 @@ def batched(rows: Sequence[Row], tokenizer: MllmTokenizer) -> LessonBatch:
 
 
 def tokenizer_lines(seed: int) -> Iterator[str]:
-    """Text as the model meets it, for training the vocabulary."""
+    """Text as the model meets it, for training the vocabulary, but for names: no piece may be one."""
     for number in range(_TOKENIZER_LESSONS):
         each = lesson(np.random.default_rng((seed, number, 7)))
-        yield from _texts(each.opened)
-        for talk in each.talks:
-            for parts, answer in talk:
-                yield from (*_texts(parts), answer)
+        asked = [exchange for talk in each.talks for exchange in talk]
+        lines = [
+            *_texts(each.opened),
+            *(text for parts, answer in asked for text in (*_texts(parts), answer)),
+        ]
+        names = {name for before, name in pairwise(lines) if before == "Name: "}
+        any_name = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+        yield from (part for line in lines for part in (re.split(any_name, line) if any_name else [line]))
     yield prompt.SYSTEM
-    yield from (*all_names(False), *PLACES, *(value for values in ATTRIBUTES.values() for value in values))
+    yield from (*PLACES, *(value for values in ATTRIBUTES.values() for value in values))
 
 
 def _talk(

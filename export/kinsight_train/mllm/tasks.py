@@ -8,11 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinsight import prompt
+from kinsight.drawn import Individual, individual
 from kinsight.drawn.words import names, tell
 from kinsight.prompt import Asked, Facts, Parts, a_thing
 from kinsight.prompt.question import Kind
 from kinsight.prompt.say import NOTHING_TOLD, presence, who_is_there
-from kinsight_train.mllm.cast import Known, Rng, Situation, listed, situation, told_situation
+from kinsight_train.mllm.cast import (
+    Known,
+    Rng,
+    Situation,
+    listed,
+    reference_of,
+    situation,
+    told_situation,
+)
 
 PLACE_WORDS: Mapping[str, str] = {
     "garden": "in the garden",
@@ -144,6 +153,33 @@ def kind(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
     return _about("kind", "What is {}?", one, f"{one.concept.name} is {a_thing(one.individual.kind)}.")
 
 
+def looks(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
+    """All that one who is there looks like."""
+    one = _present(scene, facts, rng)
+    if one is None:
+        return None
+    question = _one_of(("What does {} look like?", "Describe {}."), rng)
+    return _about("looks", question, one, f"{one.concept.name} is {appearance(one.individual)}.")
+
+
+def everything(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
+    """Every thing that shows, from left to right, with its colour; names count for nothing here."""
+    if scene.drawing is None:
+        return None
+    things = sorted(scene.drawing.things, key=lambda thing: thing.xyxy[0])
+    whole = [f"{a_thing(f'{t.individual.colour} {t.individual.kind}')} {scene.place(t)}" for t in things]
+    question = _one_of(("What is in the photo?", "What can be seen?"), rng)
+    return Exchange("everything", question, f"I see {_listed(whole)}.")
+
+
+def appearance(one: Individual) -> str:
+    """ "a red dog with white spots, floppy ears and a blue hat"."""
+    patterns = {"striped": "stripes", "spotted": "spots", "checked": "checks", "banded": "bands"}
+    pattern = f"{one.second} {patterns[one.pattern]}" if one.pattern in patterns else f"some {one.second}"
+    worn = a_thing(f"{one.accessory_colour} {one.accessory}")
+    return f"{a_thing(f'{one.colour} {one.kind}')} with {pattern}, {one.detail} and {worn}"
+
+
 def place(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
     """Where the photo was taken."""
     if scene.drawing is None:
@@ -187,7 +223,9 @@ OF_A_PHOTO: tuple[tuple[Task, float], ...] = (
     (doing, 0.7),
     (neighbour, 0.7),
     (kind, 0.5),
-    (place, 0.5),
+    (place, 0.7),
+    (looks, 1.2),
+    (everything, 1.2),
     (told, 0.8),
     (untold, 0.3),
 )
@@ -201,8 +239,11 @@ def lesson(rng: Rng, blocks: int = 6) -> Lesson:
     Half of the rows list as references just those whom recall accepted, as the runtime does; the others list
     absent ones too. Facts are whole, lack a position, or are not given at all.
     """
-    if rng.random() < 0.15:
+    draw = rng.random()
+    if draw < 0.15:
         return _told_lesson(rng, blocks + 4)
+    if draw < 0.35:
+        return _single_lesson(rng)
     scene = situation(rng)
     noise = rng.random() < 0.5
     opened = list(scene.known) if noise else scene.present()
@@ -230,6 +271,20 @@ def _turn(scene: Situation, opened: list[Known], rng: Rng, noise: bool) -> tuple
         words = prompt.facts_words(scene.facts(unplaced, unsure), asked, _names(scene))
     extra = [one for one in exchange.about if one not in opened]
     return prompt.asking(exchange.question, listed(extra, False, len(opened) + 1), words), exchange.answer
+
+
+def _single_lesson(rng: Rng) -> Lesson:
+    """One picture of one thing, as simple as can be: what it is, and how each of its parts looks."""
+    one = individual(rng)
+    worn = a_thing(f"{one.accessory_colour} {one.accessory}")
+    asked = (
+        ("What is this?", f"It is {appearance(one)}."),
+        ("What colour is it?", f"It is {one.colour} and {one.second}."),
+        ("What does it wear?", f"It wears {worn}."),
+        ("What kind of thing is it?", f"It is {a_thing(one.kind)}."),
+    )
+    talks = tuple(((prompt.asking(question, [], ""), answer),) for question, answer in asked)
+    return Lesson(prompt.opening(reference_of(one, rng), []), talks)
 
 
 def _told_lesson(rng: Rng, blocks: int) -> Lesson:
