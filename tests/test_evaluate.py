@@ -319,7 +319,7 @@ def test_bench_stages(kinsight: Terminal, blob_photo: BlobPhoto) -> None:
     times = {key: value for key, value in found.items() if key.endswith("_ms")}
     stages = ("decode", "detect", "embed", "recall", "see", "bare")
     assert list(times) == [f"{stage}_ms" for stage in stages]
-    assert 0 < times["detect_ms"] < times["see_ms"] and 0 < found["see_ratio"] < 100
+    assert min(times["detect_ms"], times["see_ms"], times["bare_ms"], found["see_ratio"]) > 0
     assert times["detect_ms"] + times["embed_ms"] == pytest.approx(times["see_ms"], abs=0.03)
     lines = said.out.splitlines()
     assert [line.split()[0] for line in lines[:-2]] == list(stages)
