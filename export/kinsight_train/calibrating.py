@@ -10,10 +10,10 @@ from kinsight.bundle import Calibration
 from kinsight.calibration import Rates, fit
 from kinsight.detect import Detector
 from kinsight.drawn import Drawing, Individual, draw_scene, individual, look_alike
-from kinsight.drawn.scenes import SHAPES_WH
+from kinsight.drawn.scenes import any_size
 from kinsight.embed import Embedder
+from kinsight.evaluate.pocket import region_at
 from kinsight.image import crop
-from kinsight.metrics import iou
 from kinsight.types import Floats
 
 RATES = Rates(keep=0.96, wrong=0.04, maybe_keep=0.97, maybe_wrong=0.05)
@@ -73,17 +73,15 @@ class _Seer:
 
     def _scene(self, one: Individual) -> Drawing:
         others = [individual(self._rng) for _ in range(int(self._rng.integers(0, 4)))]
-        return draw_scene([one, *others], self._rng, SHAPES_WH[int(self._rng.integers(len(SHAPES_WH)))])
+        return draw_scene([one, *others], self._rng, any_size(self._rng))
 
     def _seen(self, draw: Callable[[], Drawing], embed: Callable[[list[np.ndarray]], Floats]) -> Floats:
         for _ in range(_ATTEMPTS):
             drawing = draw()
             thing = drawing.things[0]
             regions = self._detector.detect(drawing.pixels)
-            overlaps = (
-                iou(np.array([thing.xyxy], np.float32), regions.xyxy)[0] if len(regions) else np.zeros(0)
-            )
-            if thing.visible >= _LEAST_VISIBLE and overlaps.max(initial=0) >= 0.5:
-                vector: Floats = embed([crop(drawing.pixels, regions.box(int(overlaps.argmax())))])[0]
+            row = region_at(regions, thing.xyxy)
+            if thing.visible >= _LEAST_VISIBLE and row is not None:
+                vector: Floats = embed([crop(drawing.pixels, regions.box(row))])[0]
                 return vector
         raise ValueError(f"the detector finds no {thing.individual.kind}: train it longer")

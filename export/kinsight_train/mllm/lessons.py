@@ -17,7 +17,7 @@ from kinsight.drawn import ATTRIBUTES, PLACES
 from kinsight.llm import Picture, Text
 from kinsight.prompt import Parts
 from kinsight.types import Floats
-from kinsight_train.mllm.model import PADDING, MllmShape, Rows
+from kinsight_train.mllm.model import PADDING, MllmShape, Rows, picture_numbers
 from kinsight_train.mllm.picture import preprocess
 from kinsight_train.mllm.tasks import Lesson, lesson
 from kinsight_train.mllm.tokenizer import MllmTokenizer
@@ -92,7 +92,7 @@ def batched(rows: Sequence[Row], tokenizer: MllmTokenizer) -> LessonBatch:
     positions = _padded([row.positions for row in rows], 0)
     pictures = [pixels for row in rows for pixels in row.pixels]
     stacked = np.stack(pictures) if pictures else np.zeros((0, 3, 1, 1), np.float32)
-    numbered = _numbered(tokens == tokenizer.picture, tokens)
+    numbered = picture_numbers(tokens == tokenizer.picture)
     whole = Rows(tokens, positions, segment, numbered, torch.from_numpy(stacked))
     return LessonBatch(whole, _padded([row.labels for row in rows], NO_LABEL))
 
@@ -125,12 +125,6 @@ def _talk(
         said = tokenizer.answer(answer)
         ids, wanted = ids + said, wanted + said
     return ids, wanted
-
-
-def _numbered(soft: Tensor, tokens: Tensor) -> Tensor:
-    """int64 (rows, length): of which picture of its row a soft token is, from 1; 0 elsewhere."""
-    begins = soft & ~torch.cat((torch.zeros_like(soft[:, :1]), soft[:, :-1]), dim=1)
-    return torch.where(soft, begins.cumsum(dim=1), torch.zeros_like(tokens))
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:

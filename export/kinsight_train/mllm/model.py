@@ -64,6 +64,12 @@ class Rows:
         return (((same | ((theirs == 0) & (mine > 0))) & earlier) | (own_picture & same))[:, None]
 
 
+def picture_numbers(soft: Tensor) -> Tensor:
+    """int64 (rows, length): of which picture of its row a soft token (bool, same shape) is, from 1; else 0."""
+    begun = soft & ~functional.pad(soft, (1, 0))[:, :-1]
+    return begun.cumsum(dim=1) * soft
+
+
 class Mllm(nn.Module):
     """transformers' Gemma 3, given rows that share a prefix."""
 

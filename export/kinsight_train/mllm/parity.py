@@ -18,7 +18,7 @@ from kinsight.llm.spans import PictureSpan, Prompt, TextSpan
 from kinsight.llm.template import ChatTemplate
 from kinsight.llm.vision import VisionEncoder
 from kinsight.types import Floats
-from kinsight_train.mllm.model import Mllm, MllmShape, Rows
+from kinsight_train.mllm.model import Mllm, MllmShape, Rows, picture_numbers
 from kinsight_train.mllm.picture import preprocess
 from kinsight_train.mllm.tokenizer import MllmTokenizer
 
@@ -127,12 +127,11 @@ def one_row(tokenizer: MllmTokenizer, parts: Sequence[Part], shape: MllmShape) -
     pictures = [preprocess(pixels, side, shape.picture_tokens) for pixels in shown]
     stacked = np.stack(pictures) if pictures else np.zeros((0, 3, side, side), np.float32)
     soft = tokens == tokenizer.picture
-    begun = soft & ~torch.nn.functional.pad(soft, (1, 0))[:, :-1]
     return Rows(
         tokens=tokens,
         positions=torch.arange(tokens.shape[1])[None],
         segment=torch.zeros_like(tokens),
-        picture=begun.cumsum(1) * soft,
+        picture=picture_numbers(soft),
         pixels=torch.from_numpy(stacked),
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kinsight.drawn.individuals import KINDS, Individual, individual, look_alike
-from kinsight.drawn.scenes import SHAPES_WH, Drawing, Placed, draw_scene
+from kinsight.drawn.scenes import Drawing, Placed, any_size, draw_scene
 from kinsight.drawn.words import Told, names, tell
 from kinsight.image import save
 from kinsight.prompt import position
@@ -181,7 +181,7 @@ def _add(stranger: Individual, role: Role, known: set[Individual], things: dict[
 
 def _drawing(cast: list[Individual], recipe: Recipe, rng: Rng, shown: float = SHOWN) -> Drawing:
     """Drawn anew until enough of everybody shows."""
-    size_wh = recipe.size_wh or SHAPES_WH[int(rng.integers(len(SHAPES_WH)))]
+    size_wh = recipe.size_wh or any_size(rng)
     while True:
         drawing = draw_scene(cast, rng, size_wh)
         if all(thing.visible >= shown for thing in drawing.things):

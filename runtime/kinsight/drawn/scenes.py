@@ -67,6 +67,11 @@ def draw_scene(
     return Drawing(_light(canvas, rng), tuple(things), place)
 
 
+def any_size(rng: Rng) -> tuple[int, int]:
+    """Width and height of a picture as training has them, pixels."""
+    return SHAPES_WH[int(rng.integers(len(SHAPES_WH)))]
+
+
 def random_scene(rng: Rng) -> Drawing:
     """One to four individuals, now and then look-alikes of each other or of one kind."""
     first = individual(rng)
@@ -77,7 +82,7 @@ def random_scene(rng: Rng) -> Drawing:
             cast.append(look_alike(cast[int(rng.integers(len(cast)))], rng))
         else:
             cast.append(individual(rng, first.kind if draw < 0.3 else None))
-    return draw_scene(cast, rng, SHAPES_WH[int(rng.integers(len(SHAPES_WH)))])
+    return draw_scene(cast, rng, any_size(rng))
 
 
 def _foreground(canvas: Pixels, rng: Rng) -> Mask:

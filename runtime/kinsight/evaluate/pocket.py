@@ -25,7 +25,7 @@ from kinsight.metrics import (
     recognition_weighted,
 )
 from kinsight.prompt import denies
-from kinsight.types import Box, Scene
+from kinsight.types import Box, Regions, Scene
 
 WHO = "Who is in this photo?"
 _SAME_BOX_IOU = 0.5
@@ -217,12 +217,18 @@ def holds(text: str, value: str) -> bool:
 
 def nearest(scene: Scene, box: Box) -> str:
     """The concept that is nearest to the region that fits a true box; "" without such a region or concept."""
-    if not len(scene.regions):
-        return ""
-    overlaps = iou(scene.regions.xyxy, np.array([box], np.float32))[:, 0]
-    row = int(overlaps.argmax())
-    matches = scene.matches[row] if overlaps[row] >= _SAME_BOX_IOU else ()
+    row = region_at(scene.regions, box)
+    matches = () if row is None else scene.matches[row]
     return matches[0].concept if matches else ""
+
+
+def region_at(regions: Regions, box: Box) -> int | None:
+    """Row of the region that fits a true box best; None where none fits it."""
+    if not len(regions):
+        return None
+    overlaps = iou(regions.xyxy, np.array([box], np.float32))[:, 0]
+    row = int(overlaps.argmax())
+    return row if overlaps[row] >= _SAME_BOX_IOU else None
 
 
 def absent(query: Query, names: Sequence[str], turn: int) -> Iterator[str]:
