@@ -65,7 +65,7 @@ class Rows:
 
 
 def picture_numbers(soft: Tensor) -> Tensor:
-    """int64 (rows, length): of which picture of its row a soft token (bool, same shape) is, from 1; else 0."""
+    """int64 (rows, length): of which picture of its row a soft token (bool, same shape) is, from 1, or 0."""
     begun = soft & ~functional.pad(soft, (1, 0))[:, :-1]
     return begun.cumsum(dim=1) * soft
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from kinsight.drawn.sketch import Sketch, Spot
+from kinsight.drawn.sketch import Point, Sketch, Spot
 
 Posture = Literal["standing", "sitting", "lying", ""]
 Draw = Callable[[Sketch, str, "Posture", float], None]
@@ -14,8 +14,8 @@ Draw = Callable[[Sketch, str, "Posture", float], None]
 
 def dog(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
     """Muzzle, tail up, ears that hang or stand."""
-    x, y = _body(s, posture, swing, 0.15)
-    s.limb((x - 1.15, y + 0.25), (x - 1.42, y - 0.15 - 0.2 * swing), 0.13)
+    (x, y), root = _body(s, posture, swing, 0.15)
+    s.limb(root, (root[0] - 0.27, root[1] - 0.4 - 0.2 * swing), 0.13)
     if detail == "pointed ears":
         s.polygon([(x - 0.25, y - 0.1), (x - 0.16, y - 0.55), (x + 0.02, y - 0.2)], "second")
         s.polygon([(x + 0.0, y - 0.2), (x + 0.14, y - 0.55), (x + 0.22, y - 0.1)], "second")
@@ -29,8 +29,7 @@ def dog(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
 
 def cat(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
     """Round head, two pointed ears, whiskers, a tail that is long or bushy."""
-    x, y = _body(s, posture, swing, 0.11)
-    root = (x - 1.15, y + 0.3)
+    (x, y), root = _body(s, posture, swing, 0.11)
     if detail == "long tail":
         s.limb(root, (root[0] - 0.2, root[1] - 0.45), 0.1, "second")
         s.limb((root[0] - 0.2, root[1] - 0.45), (root[0] - 0.05 + 0.1 * swing, root[1] - 0.85), 0.1, "second")
@@ -47,8 +46,8 @@ def cat(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
 
 def rabbit(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
     """Two long ears, up or hanging, and a round tail."""
-    x, y = _body(s, posture, swing, 0.14)
-    s.ellipse((x - 1.15, y + 0.4), (0.16, 0.16), "second")
+    (x, y), root = _body(s, posture, swing, 0.14)
+    s.ellipse((root[0], root[1] + 0.08), (0.16, 0.16), "second")
     if detail == "upright ears":
         s.ellipse((x - 0.13, y - 0.5), (0.1, 0.38), "main", -8 + 8 * swing)
         s.ellipse((x + 0.12, y - 0.5), (0.1, 0.38), "second", 8 + 8 * swing)
@@ -60,21 +59,21 @@ def rabbit(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
     s.ellipse((x + 0.28, y + 0.05), (0.06, 0.05), "dark")
 
 
-def _body(s: Sketch, posture: Posture, swing: float, leg: float) -> tuple[float, float]:
-    """Trunk and legs of a four-legged animal; returns the middle of its head."""
+def _body(s: Sketch, posture: Posture, swing: float, leg: float) -> tuple[Point, Point]:
+    """Trunk and legs of a four-legged animal; returns the middle of its head and the root of its tail."""
     if posture == "sitting":
         s.ellipse((-0.45, 0.55), (0.36, 0.3), "main")
         s.limb((0.22, 0.2), (0.3, 0.85), leg * 1.2, "main", -0.1)
         s.ellipse((-0.15, 0.3), (0.4, 0.62), "main", 28, True)
         s.limb((0.1, 0.25), (0.14, 0.87), leg * 1.2)
         s.ellipse((-0.3, 0.82), (0.3, 0.11))
-        head = 0.25, -0.42
+        head, root = (0.25, -0.42), (-0.66, 0.5)
         s.chest = Spot(0.0, 0.25, 0.21)
     elif posture == "lying":
         s.limb((-0.5, 0.72), (-0.15, 0.8), leg * 1.2, "main", -0.1)
         s.ellipse((-0.15, 0.55), (0.72, 0.3), "main", 0, True)
         s.limb((0.2, 0.78), (0.72, 0.82), leg * 1.2)
-        head = 0.55, 0.12
+        head, root = (0.55, 0.12), (-0.72, 0.46)
         s.chest = Spot(-0.1, 0.55, 0.21)
     else:
         for x, turn in ((-0.5, 0.16), (0.36, -0.16)):
@@ -82,12 +81,12 @@ def _body(s: Sketch, posture: Posture, swing: float, leg: float) -> tuple[float,
         s.ellipse((-0.1, 0.1), (0.66, 0.34), "main", -4, True)
         for x, turn in ((-0.58, -0.16), (0.24, 0.16)):
             s.limb((x, 0.25), (x + turn * swing, 0.87), leg)
-        head = 0.55, -0.38
+        head, root = (0.55, -0.38), (-0.6, -0.06)
         s.chest = Spot(-0.05, 0.12, 0.21)
     x, y = head
     s.top = Spot(x, y - 0.22, 0.27)
     s.neck = Spot(x - 0.17, y + 0.28, 0.22)
-    return head
+    return head, root
 
 
 def bird(s: Sketch, detail: str, posture: Posture, swing: float) -> None:
