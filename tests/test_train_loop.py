@@ -105,6 +105,20 @@ def test_goes_on_to_the_bit(
     assert same(loop.load_average(network(), tmp_path), loop.load_average(network(), folder))
 
 
+def test_muon_goes_on_to_the_bit_too(whole: tuple[Any, list[float], Path], tmp_path: Path) -> None:
+    schedule = replace(SCHEDULE, muon="weight")
+    unbroken, again = Lesson(), Lesson()
+    at_once, resumed = network(), network()
+    loop.train(at_once, schedule, numbers, unbroken, run_in(tmp_path / "at once"))
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(network(), schedule, numbers, Lesson(17, raise_interrupt), run_in(tmp_path / "resumed"))
+    loop.train(resumed, schedule, numbers, again, run_in(tmp_path / "resumed"))
+    assert again.seen == unbroken.seen[10:]
+    assert same(at_once, resumed)
+    assert not same(at_once, whole[0])
+    assert np.mean(unbroken.seen[-5:]) < 0.7 * np.mean(unbroken.seen[:5])
+
+
 def test_a_finished_training_is_left_alone(whole: tuple[Any, list[float], Path]) -> None:
     lesson, again = Lesson(), network()
     loop.train(again, SCHEDULE, numbers, lesson, run_in(whole[2], workers=1))

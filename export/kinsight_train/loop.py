@@ -48,6 +48,7 @@ class Schedule:
     weight_decay: float = 0.05
     save_every: int = 200  # steps
     seed: int = 0
+    muon: str = ""  # matrices with this in their name learn by Muon, the rest by AdamW; "": all by AdamW
 
     def lr(self, step: int) -> float:
         """Rises in a line to the peak, then falls along a cosine to a twentieth of it."""
@@ -117,7 +118,7 @@ class _Course:
     def __init__(self, module: nn.Module, schedule: Schedule, file: Path) -> None:
         self.module = module.to(device()).train()
         self.average = deepcopy(self.module)
-        self.optimizer = _optimizer(self.module, schedule)
+        self.optimizers = _optimizers(self.module, schedule)
         self.schedule = schedule
         self.file = file
         self.step = 0
@@ -127,17 +128,19 @@ class _Course:
     def learn(self, batch: T, loss_of: Callable[[nn.Module, T], Losses]) -> dict[str, float]:
         """One step; name -> loss."""
         torch.manual_seed(self.schedule.seed * 1_000_003 + self.step)  # dropout, equal after a resume
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.lr(self.step)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.schedule.lr(self.step)
         with torch.autocast(device().type, torch.bfloat16):
             losses = loss_of(self.module, batch)
         total = torch.stack([loss.float() for loss in losses.values()]).sum()
         if not torch.isfinite(total):
             raise ModelError(f"the loss of step {self.step} is {total.item()}", "lower peak_lr, start again")
-        self.optimizer.zero_grad()
+        self.module.zero_grad()
         total.backward()
         nn.utils.clip_grad_norm_(self.module.parameters(), _MOST_GRADIENT)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self._average_in()
         self.step += 1
         return {name: loss.item() for name, loss in losses.items()}
@@ -148,7 +151,7 @@ class _Course:
             "step": self.step,
             "module": self.module.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedule": asdict(self.schedule),
         }
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -166,8 +169,12 @@ class _Course:
                 f"{self.file} was begun with another schedule ({state['schedule']})",
                 "give the same schedule, or another folder",
             )
-        for name in ("module", "average", "optimizer"):
-            _fit(self.file, partial(getattr(self, name).load_state_dict, state[name]))
+        targets = [self.module, self.average, *self.optimizers]
+        kept = [state["module"], state["average"], *state["optimizers"]]
+        if len(kept) != len(targets):
+            raise ModelError(f"{self.file} is of another training", "train in another folder")
+        for target, weights in zip(targets, kept, strict=True):
+            _fit(self.file, partial(target.load_state_dict, weights))
         self.step = state["step"]
 
     def _average_in(self) -> None:
@@ -186,14 +193,28 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
     return chain(module.parameters(), module.buffers())
 
 
-def _optimizer(module: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """AdamW; what is a vector (norms, biases) does not decay."""
-    weights = [weight for weight in module.parameters() if weight.requires_grad]
+def _optimizers(module: nn.Module, schedule: Schedule) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon (K. Jordan, 2024; with AdamW's step size by arXiv 2502.16982) where the schedule says.
+
+    What is a vector (norms, biases) does not decay.
+    """
+    named = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
+    matrices = {n: w for n, w in named.items() if schedule.muon and schedule.muon in n and w.ndim == 2}
+    others = [weight for name, weight in named.items() if name not in matrices]
     groups = [
-        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": schedule.weight_decay},
-        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+        {"params": [weight for weight in others if weight.ndim > 1], "weight_decay": schedule.weight_decay},
+        {"params": [weight for weight in others if weight.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, schedule.peak_lr, _BETAS, fused=True)
+    adam = torch.optim.AdamW(groups, schedule.peak_lr, _BETAS, fused=True)
+    if not schedule.muon:
+        return [adam]
+    muon = torch.optim.Muon(
+        matrices.items(),
+        lr=schedule.peak_lr,
+        weight_decay=schedule.weight_decay,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    return [adam, muon]
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -204,7 +225,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ModelError(f"there is no {file}", "train first") from None
     except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise ModelError(f"{file} cannot be read ({str(error)[:100]})", mend) from error
-    if not isinstance(state, dict) or state.keys() != {"step", "module", "average", "optimizer", "schedule"}:
+    if not isinstance(state, dict) or state.keys() != {"step", "module", "average", "optimizers", "schedule"}:
         raise ModelError(f"{file} is no checkpoint", mend)
     return state
 
