@@ -38,7 +38,7 @@ _LOUD = 0.3  # the score from which precision is counted
 _PARITY_SCENES = 3
 _EVEN, _STEEPNESS = 0.2, 3.0
 """A cell's claim of `_EVEN` becomes a score of one half, others are so many times steeper in log odds: eight
-cells share a thing and none claims all of it (things .16 to .56, half of them under .36; others under .26)."""
+cells share a thing, none claims all of it (things .16 to .56, half of them under .36; others under .26)."""
 _BOX, _THERE, _KIND = 2.0, 1.0, 1.0  # weights of the losses
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -57,11 +58,16 @@ class Lessons:
 
     def __call__(self, step: int) -> LessonBatch:
         """The batch of a step."""
-        tokenizer = MllmTokenizer(self.tokenizer, self.shape.picture_tokens)
+        tokenizer = _opened(self.tokenizer, self.shape.picture_tokens)
         drawn = (
             lesson(np.random.default_rng((self.seed, step, row)), self.blocks) for row in range(self.rows)
         )
         return batched([packed(each, tokenizer, self.shape) for each in drawn], tokenizer)
+
+
+@lru_cache(maxsize=1)
+def _opened(file: Path, picture_tokens: int) -> MllmTokenizer:
+    return MllmTokenizer(file, picture_tokens)
 
 
 def packed(each: Lesson, tokenizer: MllmTokenizer, shape: MllmShape) -> Row:

@@ -33,6 +33,7 @@ def train_mllm(
     eyes_schedule, schedule = schedules or (EYES_SCHEDULE, MLLM_SCHEDULE)
     model, tokenizer = new_model(folder)
     train_eyes(model, eyes_schedule, Run(folder / "eyes", report, workers))
+    model.net.model.vision_tower.requires_grad_(False)  # what it learned would be lost in the first lessons
     lessons = Lessons(tokenizer.file, schedule.seed, schedule.batch, model.shape)
     train(model, schedule, lessons, loss_of, Run(folder, report, workers))
     return load_mllm(folder)
