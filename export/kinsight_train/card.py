@@ -13,23 +13,14 @@ from typing import Any
 from kinsight.assistant import Assistant, Choices
 from kinsight.bundle.verify import sha256_of
 from kinsight.drawn.album import draw_album
-from kinsight.evaluate.pocket import PocketBench
+from kinsight.evaluate.pocket import FIGURES, PocketBench
 from kinsight_train.detector import DETECTOR_SCHEDULE
 from kinsight_train.embedder.training import EMBEDDER_SCHEDULE
 from kinsight_train.loop import Schedule
 from kinsight_train.mllm.training import EYES_SCHEDULE, MLLM_SCHEDULE, SHAPE
 
 SEEDS = (1, 2, 3)
-CARD, FIGURES = "README.md", "figures.json"
-_LINES = {
-    "recall_at_1": "the right concept is the nearest",
-    "caption_name_f1": "names in captions, F1",
-    "presence_weighted": '"Is NAME in this photo?", mean of there and not there',
-    "absent_naming": "answers and captions that name somebody absent",
-    "position": '"Where is NAME?"',
-    "text_qa": "questions about what was told, without a photo",
-    "in_plain_words": "answers in plain words, as the model's own was refused",
-}
+CARD, FIGURES_FILE = "README.md", "figures.json"
 
 
 def bench(bundle: Path, seed: int) -> dict[str, Any]:
@@ -49,14 +40,14 @@ def write_card(
 
     def benched(folder: Path, seed: int) -> dict[str, Any]:
         run = bench(folder, seed)
-        report(f"{folder.name}, seed {seed}: " + ", ".join(f"{name} {run[name]:.3f}" for name in _LINES))
+        report(f"{folder.name}, seed {seed}: " + ", ".join(f"{name} {run[name]:.3f}" for name in FIGURES))
         return run
 
     runs, whole_runs = ([benched(folder, seed) for seed in SEEDS] for folder in (bundle, unquantised))
     weights = [file for file in sorted(bundle.iterdir()) if file.suffix in (".onnx", ".gguf")]
     files = {file.name: sha256_of(file) for file in weights}
     whole = {**figures, "bench": runs, "bench_unquantised": whole_runs, "files": files}
-    (bundle / FIGURES).write_text(json.dumps(_rounded(whole), indent=1) + "\n", "utf-8")
+    (bundle / FIGURES_FILE).write_text(json.dumps(_rounded(whole), indent=1) + "\n", "utf-8")
     (bundle / CARD).write_text(card(whole), "utf-8")
 
 
@@ -94,7 +85,7 @@ def card(figures: Mapping[str, Any]) -> str:
 
 def largest_fall(figures: Mapping[str, Any]) -> float:
     """Of a score by quantisation, 0..1: means over the seeds, the worst of the six."""
-    scores = [name for name in _LINES if name != "in_plain_words"]
+    scores = [name for name in FIGURES if name != "in_plain_words"]
     means = {
         runs: {name: statistics.fmean(run[name] for run in figures[runs]) for name in scores}
         for runs in ("bench", "bench_unquantised")
@@ -107,7 +98,7 @@ def largest_fall(figures: Mapping[str, Any]) -> float:
 def _bench_rows(runs: list[Mapping[str, Any]]) -> str:
     return "\n".join(
         f"| {words} (`{name}`) | {' | '.join(f'{run[name]:.3f}' for run in runs)} |"
-        for name, words in _LINES.items()
+        for name, words in FIGURES.items()
     )
 
 

@@ -44,35 +44,28 @@ def cli(context: click.Context) -> None:
 def train_detector(work: Path, workers: int, threads: int | None) -> None:
     """Train the detector."""
     from kinsight_train import detector
+    from kinsight_train import pocket as parts
 
-    shop = _shop(work, workers, threads)
-    network = detector.train_detector(
-        shop.part("detector"), detector.DETECTOR_SCHEDULE, shop.report, shop.workers
-    )
-    click.echo(detector.evaluate(network, 7, 300))
+    click.echo(detector.evaluate(parts.train_detector(_shop(work, workers, threads)), 7, 300))
 
 
 @cli.command(name="embedder", epilog="Example: kinsight-train embedder --threads 1")
 @_options
 def train_embedder(work: Path, workers: int, threads: int | None) -> None:
     """Train the pair of picture and text embedder."""
-    from kinsight_train.embedder import training as embedder
+    from kinsight_train import pocket as parts
+    from kinsight_train.embedder.training import evaluate
 
-    shop = _shop(work, workers, threads)
-    pair = embedder.train_embedder(
-        shop.part("embedder"), embedder.EMBEDDER_SCHEDULE, shop.report, shop.workers
-    )
-    click.echo(embedder.evaluate(pair, 7).line())
+    click.echo(evaluate(parts.train_embedder(_shop(work, workers, threads)), 7).line())
 
 
 @cli.command(name="mllm", epilog="Example: kinsight-train mllm --threads 1")
 @_options
 def train_mllm(work: Path, workers: int, threads: int | None) -> None:
     """Train the language model that sees: its vocabulary, its eyes, then all of it."""
-    from kinsight_train.mllm import training as mllm
+    from kinsight_train import pocket as parts
 
-    shop = _shop(work, workers, threads)
-    mllm.train_mllm(shop.part("mllm"), shop.report, shop.workers)
+    parts.train_mllm(_shop(work, workers, threads))
 
 
 @cli.command(epilog="Example: kinsight-train pocket --out models/pocket")
@@ -80,13 +73,14 @@ def train_mllm(work: Path, workers: int, threads: int | None) -> None:
 @click.option("--out", type=_FOLDER, default=_OUT, show_default=True, help="Folder of the bundle.")
 def pocket(work: Path, workers: int, threads: int | None, out: Path) -> None:
     """Train what is not trained yet, export and compare everything, write the bundle and its card."""
+    from kinsight_train import pocket as parts
     from kinsight_train.card import write_card
-    from kinsight_train.pocket import UNQUANTISED, make_bundle, measure_parts, train_parts
 
     shop = _shop(work, workers, threads)
-    train_parts(shop)
-    figures = make_bundle(shop, out)
-    write_card(out, shop.part(UNQUANTISED), {**figures, **measure_parts(shop)}, shop.report)
+    for train in (parts.train_detector, parts.train_embedder, parts.train_mllm):
+        train(shop)
+    figures = parts.make_bundle(shop, out)
+    write_card(out, shop.part(parts.UNQUANTISED), {**figures, **parts.measure_parts(shop)}, shop.report)
 
 
 def _shop(work: Path, workers: int, threads: int | None) -> Workshop:

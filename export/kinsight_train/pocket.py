@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from kinsight import prompt
 from kinsight.bundle import LlmPart
@@ -31,7 +32,7 @@ from kinsight_train import detector
 from kinsight_train.calibrating import calibrate
 from kinsight_train.embedder import training as embedder
 from kinsight_train.embedder.data import CONTEXT, RULE
-from kinsight_train.embedder.towers import DIM
+from kinsight_train.embedder.towers import DIM, Pair
 from kinsight_train.mllm import training as mllm
 from kinsight_train.mllm.model import Mllm, save_hf
 from kinsight_train.mllm.parity import Device, Parity, mllm_parity
@@ -65,11 +66,23 @@ class Workshop:
         return self.folder / name
 
 
-def train_parts(shop: Workshop) -> None:
-    """All trainings, one after the other; each goes on where it was stopped."""
-    detector.train_detector(shop.part("detector"), detector.DETECTOR_SCHEDULE, shop.report, shop.workers)
-    embedder.train_embedder(shop.part("embedder"), embedder.EMBEDDER_SCHEDULE, shop.report, shop.workers)
-    mllm.train_mllm(shop.part("mllm"), shop.report, shop.workers)
+def train_detector(shop: Workshop) -> nn.Module:
+    """The detector's network, trained to its end from where it was stopped."""
+    return detector.train_detector(
+        shop.part("detector"), detector.DETECTOR_SCHEDULE, shop.report, shop.workers
+    )
+
+
+def train_embedder(shop: Workshop) -> Pair:
+    """The pair of towers, likewise."""
+    return embedder.train_embedder(
+        shop.part("embedder"), embedder.EMBEDDER_SCHEDULE, shop.report, shop.workers
+    )
+
+
+def train_mllm(shop: Workshop) -> tuple[Mllm, MllmTokenizer]:
+    """The language model with its vocabulary, likewise."""
+    return mllm.train_mllm(shop.part("mllm"), shop.report, shop.workers)
 
 
 def make_bundle(shop: Workshop, out: Path) -> dict[str, Any]:

@@ -158,26 +158,14 @@ def pocket(desk: Desk, seed: int, scenes: int) -> None:
     import tempfile
 
     from kinsight.drawn.album import Recipe, draw_album
-    from kinsight.evaluate import PocketBench
+    from kinsight.evaluate import FIGURES, PocketBench
 
     with tempfile.TemporaryDirectory() as scratch, desk.newcomer(Path(scratch)) as assistant:
         album = draw_album(seed, Recipe(scenes=scenes))
         result = PocketBench(assistant, album, progress).run(Path(scratch))
-    for key, words in POCKET.items():
+    for key, words in FIGURES.items():
         click.echo(f"{words:<70} {result[key]:6.1%}")
     _last_line(result)
-
-
-POCKET = {
-    "recall_at_1": "the right one is nearest, of all appearances",
-    "caption_name_f1": "names in captions (F1)",
-    "presence_weighted": "whether somebody is there (mean of there and not there)",
-    "absent_naming": "who-answers and captions that name somebody who is not there",
-    "position": "where somebody is",
-    "text_qa": "what was told, asked without a picture",
-    "in_plain_words": "answers in plain words, as the model's own was refused",
-}
-"""Figure of the pocket bench -> what it is, in words."""
 
 
 for _group in (evaluate, bench):

@@ -28,6 +28,16 @@ from kinsight.prompt import denies
 from kinsight.types import Box, Regions, Scene
 
 WHO = "Who is in this photo?"
+FIGURES = {
+    "recall_at_1": "the right concept is the nearest, of all appearances",
+    "caption_name_f1": "names in captions, F1",
+    "presence_weighted": '"Is NAME in this photo?", mean of there and not there',
+    "absent_naming": "who-answers and captions that name somebody absent",
+    "position": '"Where is NAME?"',
+    "text_qa": "what was told, asked without a photo",
+    "in_plain_words": "answers in plain words, as the model's own was refused",
+}
+"""Figure of `PocketBench.run`, 0..1 -> what it is, in words."""
 _SAME_BOX_IOU = 0.5
 _DOUBTS = re.compile(
     r"\b(?:not (?:sure|certain)|unsure|uncertain|maybe|may|might|perhaps|possibly|probably|could"
