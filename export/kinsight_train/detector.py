@@ -275,7 +275,7 @@ def train_detector(
     report: Callable[[str], None],
     workers: int = 1,
     shape: Shape = Shape(),
-) -> nn.Module:
+) -> Network:
     """A network with the averaged weights; goes on from the folder's checkpoint where there is one."""
     torch.manual_seed(schedule.seed)
     module = Network(shape)
@@ -284,7 +284,7 @@ def train_detector(
     return load_detector(folder, shape)
 
 
-def load_detector(folder: Path, shape: Shape = Shape()) -> nn.Module:
+def load_detector(folder: Path, shape: Shape = Shape()) -> Network:
     """The averaged weights of the checkpoint. Raises ModelError where there is none."""
     return load_average(Network(shape), folder)
 

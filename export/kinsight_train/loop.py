@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from kinsight.errors import ConfigError, ModelError
 
 T = TypeVar("T")
+M = TypeVar("M", bound=nn.Module)
 Losses = dict[str, Tensor]
 """Name -> what is minimised, a number; the sum counts, each is printed."""
 
@@ -100,7 +101,7 @@ def train(
         raise KeyboardInterrupt  # whoever handles that signal: this training is not at its end
 
 
-def load_average(module: nn.Module, folder: Path) -> nn.Module:
+def load_average(module: M, folder: Path) -> M:
     """The module with the averaged weights of the checkpoint, ready to run or to export; ModelError."""
     file = folder / CHECKPOINT
     _fit(file, lambda: module.load_state_dict(_read(file)["average"]))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from kinsight import prompt
 from kinsight.bundle import LlmPart
@@ -66,7 +65,7 @@ class Workshop:
         return self.folder / name
 
 
-def train_detector(shop: Workshop) -> nn.Module:
+def train_detector(shop: Workshop) -> detector.Network:
     """The detector's network, trained to its end from where it was stopped."""
     return detector.train_detector(
         shop.part("detector"), detector.DETECTOR_SCHEDULE, shop.report, shop.workers

@@ -10,7 +10,7 @@ import numpy as np
 from kinsight import prompt
 from kinsight.drawn import Individual, individual
 from kinsight.drawn.words import names, tell
-from kinsight.prompt import Asked, Facts, Parts, a_thing
+from kinsight.prompt import Asked, Facts, Parts, a_thing, joined
 from kinsight.prompt.question import Kind
 from kinsight.prompt.say import NOTHING_TOLD, presence, who_is_there
 from kinsight_train.mllm.cast import (
@@ -69,8 +69,8 @@ def caption(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
     if not said:
         things = sorted(drawing.things, key=lambda thing: thing.xyxy[0])[:3]
         whole = [f"{a_thing(f'{t.individual.colour} {t.individual.kind}')} {scene.place(t)}" for t in things]
-        said = [f"I see {_listed(whole)}"]
-    return Exchange("caption", prompt.CAPTION, f"{_listed(said)}, {PLACE_WORDS[drawing.place]}.")
+        said = [f"I see {joined(whole)}"]
+    return Exchange("caption", prompt.CAPTION, f"{joined(said)}, {PLACE_WORDS[drawing.place]}.")
 
 
 def who(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
@@ -169,7 +169,7 @@ def everything(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
     things = sorted(scene.drawing.things, key=lambda thing: thing.xyxy[0])
     whole = [f"{a_thing(f'{t.individual.colour} {t.individual.kind}')} {scene.place(t)}" for t in things]
     question = _one_of(("What is in the photo?", "What can be seen?"), rng)
-    return Exchange("everything", question, f"I see {_listed(whole)}.")
+    return Exchange("everything", question, f"I see {joined(whole)}.")
 
 
 def appearance(one: Individual) -> str:
@@ -337,10 +337,6 @@ def _questions(one: Known) -> set[str]:
 
 def _names(scene: Situation) -> list[str]:
     return [one.concept.name for one in scene.known]
-
-
-def _listed(things: list[str]) -> str:
-    return things[0] if len(things) == 1 else f"{', '.join(things[:-1])} and {things[-1]}"
 
 
 def _one_of(options: tuple[str, ...], rng: Rng) -> str:

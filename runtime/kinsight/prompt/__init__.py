@@ -12,6 +12,7 @@ from kinsight.prompt.question import Asked, means_someone, read
 from kinsight.prompt.say import (
     facts_words,
     fitting_sentence,
+    joined,
     scene_words,
     told_about,
     told_words,
@@ -34,6 +35,7 @@ __all__ = [
     "fitting_sentence",
     "forbidden_names",
     "free_names",
+    "joined",
     "made_up",
     "means_someone",
     "notable",

@@ -49,18 +49,18 @@ def who_is_there(facts: Facts, known_names: Sequence[str]) -> str:
     if len(facts.accepted) == 1:
         sentences.append(presence(facts.accepted[0].concept, facts, known_names))
     elif facts.accepted:
-        sentences.append(f"{_listed([_with_place(seen) for seen in facts.accepted])} are in the photo.")
+        sentences.append(f"{joined([_with_place(seen) for seen in facts.accepted])} are in the photo.")
     else:
         sentences.append("I don't know anyone in this photo.")
     if facts.unsure:
         things = [_unnamed(seen, known_names) for seen in facts.unsure]
-        sentences.append(f"I may know {_listed(things)}, but I am not sure.")
+        sentences.append(f"I may know {joined(things)}, but I am not sure.")
     others = without_names(facts.others, known_names)[:_MAX_OTHERS]
     if others:
         sentences.append(
-            f"There is also {_listed(others)}."
+            f"There is also {joined(others)}."
             if facts.accepted or facts.unsure
-            else f"I see {_listed(others)}."
+            else f"I see {joined(others)}."
         )
     return " ".join(sentences)
 
@@ -192,5 +192,6 @@ def _unnamed(seen: Seen, known_names: Sequence[str]) -> str:
     return f"{thing} {seen.position}".rstrip()
 
 
-def _listed(things: Sequence[str]) -> str:
+def joined(things: Sequence[str]) -> str:
+    """ "A", "A and B", "A, B and C"."""
     return things[0] if len(things) == 1 else f"{', '.join(things[:-1])} and {things[-1]}"
