@@ -105,7 +105,8 @@ def load_average(module: M, folder: Path) -> M:
     """The module with the averaged weights of the checkpoint, ready to run or to export; ModelError."""
     file = folder / CHECKPOINT
     _fit(file, lambda: module.load_state_dict(_read(file)["average"]))
-    return module.eval()
+    module.eval()
+    return module
 
 
 def device() -> torch.device:
