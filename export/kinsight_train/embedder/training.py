@@ -33,7 +33,7 @@ from kinsight_train.embedder.data import (
 from kinsight_train.embedder.towers import Pair, unit
 from kinsight_train.loop import Run, Schedule, load_average, train
 
-EMBEDDER_SCHEDULE = Schedule(steps=4000, batch=128, peak_lr=2e-3, warmup=200)
+EMBEDDER_SCHEDULE = Schedule(steps=8000, batch=128, peak_lr=2e-3, warmup=200)
 IMAGE_FILE, TEXT_FILE, TOKENIZER_FILE = "image.onnx", "text.onnx", "tokenizer.json"
 IMAGE_NAMES = Names(("pixel_values",), ("image_embeds",))
 TEXT_NAMES = Names(("input_ids",), ("text_embeds",))

@@ -20,7 +20,7 @@ from kinsight.prompt import Parts
 from kinsight.types import Floats
 from kinsight_train.mllm.model import PADDING, MllmShape, Rows, picture_numbers
 from kinsight_train.mllm.picture import preprocess
-from kinsight_train.mllm.tasks import Lesson, lesson
+from kinsight_train.mllm.tasks import Lesson, lesson, sort_of_lessons
 from kinsight_train.mllm.tokenizer import MllmTokenizer
 
 NO_LABEL = -100
@@ -52,16 +52,16 @@ class Lessons:
 
     tokenizer: Path
     seed: int
-    rows: int
+    rows: int  # of lessons about a photo; more of shorter ones
     shape: MllmShape
     blocks: int = 6  # questions a row
 
     def __call__(self, step: int) -> LessonBatch:
-        """The batch of a step."""
+        """The batch of a step: lessons of one sort, as rows of one length waste no padding."""
         tokenizer = _opened(self.tokenizer, self.shape.picture_tokens)
-        drawn = (
-            lesson(np.random.default_rng((self.seed, step, row)), self.blocks) for row in range(self.rows)
-        )
+        sort = sort_of_lessons(np.random.default_rng((self.seed, step, 0, 5)))
+        rngs = [np.random.default_rng((self.seed, step, row)) for row in range(self.rows * sort.rows)]
+        drawn = (sort.make(rng, self.blocks) for rng in rngs)
         return batched([packed(each, tokenizer, self.shape) for each in drawn], tokenizer)
 
 

@@ -233,17 +233,12 @@ OF_A_PHOTO: tuple[tuple[Task, float], ...] = (
 OF_NO_PHOTO: tuple[tuple[Task, float], ...] = ((told, 5.0), (untold, 1.0), (stranger, 0.4))
 
 
-def lesson(rng: Rng, blocks: int = 6) -> Lesson:
-    """One row of training: a photo with its references (or none) and questions about it.
+def about_a_photo(rng: Rng, blocks: int) -> Lesson:
+    """A photo with its references and questions about it.
 
-    Half of the rows list as references just those whom recall accepted, as the runtime does; the others list
+    Half of them list as references just those whom recall accepted, as the runtime does; the others list
     absent ones too. Facts are whole, lack a position, or are not given at all.
     """
-    draw = rng.random()
-    if draw < 0.15:
-        return _told_lesson(rng, blocks + 4)
-    if draw < 0.35:
-        return _single_lesson(rng)
     scene = situation(rng)
     noise = rng.random() < 0.5
     opened = list(scene.known) if noise else scene.present()
@@ -273,7 +268,7 @@ def _turn(scene: Situation, opened: list[Known], rng: Rng, noise: bool) -> tuple
     return prompt.asking(exchange.question, listed(extra, False, len(opened) + 1), words), exchange.answer
 
 
-def _single_lesson(rng: Rng) -> Lesson:
+def about_one_picture(rng: Rng, blocks: int) -> Lesson:
     """One picture of one thing, as simple as can be: what it is, and how each of its parts looks."""
     one = individual(rng)
     worn = a_thing(f"{one.accessory_colour} {one.accessory}")
@@ -282,12 +277,13 @@ def _single_lesson(rng: Rng) -> Lesson:
         ("What colour is it?", f"It is {one.colour} and {one.second}."),
         ("What does it wear?", f"It wears {worn}."),
         ("What kind of thing is it?", f"It is {a_thing(one.kind)}."),
-    )
+    )[:blocks]
     talks = tuple(((prompt.asking(question, [], ""), answer),) for question, answer in asked)
     return Lesson(prompt.opening(reference_of(one, rng), []), talks)
 
 
-def _told_lesson(rng: Rng, blocks: int) -> Lesson:
+def about_what_was_told(rng: Rng, blocks: int) -> Lesson:
+    """No photo: questions with the notes about whom they name, or about everybody."""
     talks = []
     for _ in range(blocks):
         scene = told_situation(rng)
@@ -295,6 +291,28 @@ def _told_lesson(rng: Rng, blocks: int) -> Lesson:
         noted = list(exchange.about) if rng.random() < 0.7 else list(scene.known)
         talks.append(((prompt.asking(exchange.question, listed(noted, False), ""), exchange.answer),))
     return Lesson((), tuple(talks))
+
+
+@dataclass(frozen=True)
+class Sort:
+    """One sort of lessons."""
+
+    make: Callable[[Rng, int], Lesson]
+    share: float  # how often it comes
+    rows: int  # in place of one of the longest sort
+
+
+SORTS = (Sort(about_a_photo, 0.65, 1), Sort(about_one_picture, 0.2, 2), Sort(about_what_was_told, 0.15, 1))
+
+
+def sort_of_lessons(rng: Rng) -> Sort:
+    """One of SORTS, by their shares."""
+    return SORTS[int(rng.choice(len(SORTS), p=[sort.share for sort in SORTS]))]
+
+
+def lesson(rng: Rng, blocks: int = 6) -> Lesson:
+    """One row of training, of any sort, with so many questions."""
+    return sort_of_lessons(rng).make(rng, blocks)
 
 
 def _ask(scene: Situation, facts: Facts, tasks: tuple[tuple[Task, float], ...], rng: Rng) -> Exchange:
