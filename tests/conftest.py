@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import talkers
 from kinsight.assistant import Assistant, Lesson
@@ -22,6 +23,9 @@ from scenes import HERE, THERE
 from terminal import Terminal
 from tiny import Blob, BlobPhoto, draw, make_bundle
 from tiny_gguf import make_vision_pair
+
+settings.register_profile("kinsight", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kinsight")
 
 
 def tiny_llm(folder: Path) -> LlmSpec:

@@ -10,6 +10,7 @@ import pytest
 
 from kinsight.drawn.album import Album, Recipe, draw_album
 from kinsight.evaluate.pocket import (
+    LINES,
     Notes,
     Reply,
     Sighting,
@@ -17,6 +18,7 @@ from kinsight.evaluate.pocket import (
     holds,
     is_placed,
     medians,
+    missed,
     nearest,
     right,
     scores,
@@ -45,11 +47,18 @@ PERFECT = dict(zip(FIGURES, (1.0, 1.0, 1.0, 0.0, 1.0, 1.0), strict=True))
         ("I cannot tell without a photo.", ""),
         ("A dog is on the left.", ""),
         ("Nino is on the left.", ""),
+        ("Yes, Nino is on the left.", ""),
+        ("Is Lala in this photo?", ""),
+        ("Lala sleeps in the kitchen.", ""),
+        ("Lala is not wearing a hat.", ""),
+        ("No doubt, Lala is here.", ""),
+        ("Lala is on the left.", "yes"),
+        ("I can see Lala.", "yes"),
         ("", ""),
     ],
 )
 def test_what_an_answer_to_whether_says(text: str, said: str) -> None:
-    assert verdict(text, "Lala") == said
+    assert verdict(text, "Lala", NAMES) == said
 
 
 @pytest.mark.parametrize(
@@ -69,10 +78,15 @@ def test_what_an_answer_to_whether_says(text: str, said: str) -> None:
         ("Maybe Lala is on the left.", "on the left", False),
         ("I don't see Lala in this photo.", "on the left", False),
         ("Nino is on the left.", "on the left", False),
+        ("Nino is on the left, next to Lala.", "on the left", False),
+        ("In the photo Nino is on the left.", "on the left", False),
+        ("On the left is Nino.", "on the left", False),
+        ("Lala is here. Nino is on the left.", "on the left", False),
+        ("Lala is in the photo. She is on the left.", "on the left", True),
     ],
 )
 def test_whether_an_answer_puts_somebody_in_place(text: str, place: str, fits: bool) -> None:
-    assert is_placed(text, "Lala", place) is fits
+    assert is_placed(text, "Lala", place, NAMES) is fits
 
 
 @pytest.mark.parametrize(
@@ -84,10 +98,34 @@ def test_whether_an_answer_puts_somebody_in_place(text: str, place: str, fits: b
         ("In 2019.", "2019", True),
         ("Lala is afraid of thunderstorms.", "thunder", False),
         ("I don't know.", "thunder", False),
+        ("Lala is not afraid of thunder.", "thunder", False),
+        ("I don't know whether it is thunder.", "thunder", False),
+        ("Lala is afraid of thunder or spiders.", "thunder", False),
     ],
 )
 def test_whether_an_answer_holds_a_value(text: str, value: str, there: bool) -> None:
-    assert holds(text, value) is there
+    assert holds(text, value, ["spiders", "water"]) is there
+
+
+@pytest.mark.parametrize(
+    ("text", "good"),
+    [
+        ("I don't know: nothing that I was told is about this.", True),
+        ("That I was not told. What I know of Lala: Lala loves soup.", True),
+        ("I was told nothing about Lala yet.", True),
+        ("Lala is afraid of thunder.", False),
+        ("I don't know, but perhaps spiders.", False),
+        ("Lala loves soup.", False),
+    ],
+)
+def test_what_nobody_told_is_not_made_up(text: str, good: bool) -> None:
+    assert right(Reply("untold", others=("thunder", "spiders"), text=text)) is good
+
+
+def test_the_lines_that_a_run_misses() -> None:
+    assert missed(PERFECT) == []
+    assert missed(PERFECT | {"absent_naming": 0.06, "position": 0.84}) == ["absent_naming", "position"]
+    assert missed(dict(LINES)) == []
 
 
 def test_the_figures_of_perfect_answers(notes: Notes) -> None:
@@ -108,6 +146,7 @@ def test_the_figures_of_perfect_answers(notes: Notes) -> None:
         ("absent", "Yes, Pia is in the photo.", {"presence_weighted"}),
         ("absent", "I am not sure: the dog may be Pia.", {"presence_weighted"}),
         ("told", "I don't know.", {"text_qa"}),
+        ("untold", "Lala plays chess.", {"text_qa"}),
     ],
 )
 def test_a_bad_answer_costs_its_figures_alone(notes: Notes, kind: str, text: str, worse: set[str]) -> None:
@@ -119,12 +158,16 @@ def test_a_bad_answer_costs_its_figures_alone(notes: Notes, kind: str, text: str
 
 
 def test_a_stranger_who_is_named_counts(notes: Notes) -> None:
-    """In the picture of strangers alone, which no other figure knows."""
+    """In the picture of strangers alone."""
     notes.replies.append(Reply("who", text="Pia is in the photo."))
     notes.replies.append(Reply("caption", text="Pia stands on the beach."))
     figures = scores(notes, NAMES)
     assert figures["absent_naming"] == pytest.approx(2 / 5)
-    assert {name for name in FIGURES if figures[name] != PERFECT[name]} == {"absent_naming"}
+    assert figures["caption_name_f1"] == pytest.approx(4 / 5)
+    assert {name for name in FIGURES if figures[name] != PERFECT[name]} == {
+        "absent_naming",
+        "caption_name_f1",
+    }
 
 
 def test_who_is_not_nearest_costs_recall(notes: Notes) -> None:
@@ -143,7 +186,7 @@ def test_saying_no_to_everything_is_half_right(notes: Notes) -> None:
     assert scores(notes, NAMES)["presence_weighted"] == 0.5
 
 
-NAMES = ["Lala", "Nino", "Pia"]
+NAMES = ("Lala", "Nino", "Pia")
 
 
 @pytest.fixture
@@ -153,16 +196,17 @@ def notes() -> Notes:
         Reply("caption", present=("Lala", "Nino"), text="Lala sits beside Nino."),
         Reply("caption", text="A dog in the snow."),
         Reply("who", present=("Lala", "Nino"), text="Lala and Nino are in the photo."),
-        Reply("where", "Lala", "on the left", text="Lala is in the photo, on the left."),
-        Reply("present", "Lala", text="Yes, Lala is in the photo, on the left."),
-        Reply("absent", "Pia", text="No, I don't see Pia in this photo."),
-        Reply("told", truth="thunder", text="Lala is afraid of thunder."),
+        Reply("where", "Lala", "on the left", NAMES, text="Lala is in the photo, on the left."),
+        Reply("present", "Lala", others=NAMES, text="Yes, Lala is in the photo, on the left."),
+        Reply("absent", "Pia", others=NAMES, text="No, I don't see Pia in this photo."),
+        Reply("told", truth="thunder", others=("spiders",), text="Lala is afraid of thunder."),
+        Reply("untold", others=("chess",), text="I don't know."),
     ]
     return Notes(replies, [Sighting("Lala", "Lala"), Sighting("Nino", "Nino")])
 
 
 def test_every_kind_of_reply_that_is_right_or_wrong(notes: Notes) -> None:
-    assert [right(reply) for reply in notes.of("where", "present", "absent", "told")] == [True] * 4
+    assert [right(reply) for reply in notes.of("where", "present", "absent", "told", "untold")] == [True] * 5
 
 
 def test_who_is_nearest() -> None:
@@ -218,8 +262,8 @@ def test_the_whole_bench(kinsight: Terminal, album: Album) -> None:
     assert counts["concepts"] == 20 and counts["pictures"] == 6
     assert counts["appearances"] == counts["asked_present"] == appearances
     assert counts["asked_absent"] == 2 * doubles
-    assert counts["answers"] == 2 * 6 + 2 * appearances + 2 * doubles + counts["asked_told"]
-    assert counts["asked_told"] == 40
+    assert counts["answers"] == 2 * 6 + 2 * appearances + 2 * doubles + 40 + 20
+    assert (counts["asked_told"], counts["asked_untold"]) == (40, 20)
     assert set(result["look_ms"]) == {"decode", "detect", "embed", "recall"}
     assert "first_token" in result["answer_ms"] and result["seconds"] > 0
     assert result["text_qa"] == 1.0  # the sentence that was told, in plain words, as the model talks nonsense

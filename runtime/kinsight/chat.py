@@ -42,6 +42,11 @@ class Grounds:
         return (*self.in_photo, *self.named)
 
     @property
+    def told(self) -> bool:
+        """Whether a sentence of those records fits the question."""
+        return any(prompt.fitting_sentence(self.question, concept) for concept in self.listed)
+
+    @property
     def banned(self) -> tuple[str, ...]:
         """The forbidden names that are no part of a free one: a ban of "Ann" would forbid "Ann Lee" too."""
         return tuple(
@@ -141,8 +146,7 @@ class Chat:
 
     def _answer(self, grounds: Grounds) -> Iterator[str]:
         self.note = ""
-        told = any(prompt.fitting_sentence(grounds.question, concept) for concept in grounds.listed)
-        if grounds.facts is None and grounds.asked.kind != "other" and not told:
+        if grounds.facts is None and grounds.asked.kind != "other" and not grounds.told:
             yield self._plainly(grounds)
             return
         max_tokens = ANSWER_TOKENS if grounds.asked.kind == "other" else SHORT_ANSWER_TOKENS
@@ -190,16 +194,18 @@ class Chat:
             fault = prompt.fault(text, grounds.facts, grounds.asked, grounds.forbidden)
         elif wrong := prompt.wrong_names(text, grounds.free, grounds.forbidden):
             fault = f"it names {', '.join(sorted(wrong))}"
-        elif grounds.listed and prompt.denies(text) != prompt.denies(grounds.plain):
-            fault = "it denies"
-        knows = grounds.facts is not None or grounds.listed
-        return fault or (self._ungrounded(text, grounds) if knows and self._blind else "")
+        elif grounds.listed and prompt.denies(text) != prompt.denies(grounds.plain) and grounds.told:
+            fault = "it denies" if prompt.denies(text) else "it does not deny"
+        by_words_alone = bool(grounds.listed) if grounds.facts is None else self._blind
+        return fault or (self._ungrounded(text, grounds) if by_words_alone else "")
 
     def _ungrounded(self, text: str, grounds: Grounds) -> str:
-        """What a model that sees nothing made up or left out, in words; "" where it kept to what was told."""
+        """What an answer from words alone makes up or leaves out, in words; "" where it keeps to them."""
         told = prompt.told(grounds.listed, grounds.facts_words, grounds.question)
-        if added := prompt.made_up(text, told):
+        if added := prompt.made_up(text, f"{told} {prompt.NOTHING_TOLD}"):
             return f"it adds {', '.join(added[:3])}"
+        if grounds.facts is None and prompt.denies(text) and not grounds.told:
+            return ""  # it does not know what nobody told
         unused = prompt.unused(text, grounds.question, grounds.asked.concepts)
         if unused and grounds.asked.kind == "other":
             return f"it leaves out what was told about {', '.join(unused)}"

@@ -158,13 +158,18 @@ def pocket(desk: Desk, seed: int, scenes: int) -> None:
     import tempfile
 
     from kinsight.drawn.album import Recipe, draw_album
-    from kinsight.evaluate import FIGURES, PocketBench
+    from kinsight.evaluate import FIGURES, LINES, PocketBench
 
     with tempfile.TemporaryDirectory() as scratch, desk.newcomer(Path(scratch)) as assistant:
         album = draw_album(seed, Recipe(scenes=scenes))
         result = PocketBench(assistant, album, progress).run(Path(scratch))
     for key, words in FIGURES.items():
-        click.echo(f"{words:<70} {result[key]:6.1%}")
+        line = (
+            f"  {'at most' if key == 'absent_naming' else 'at least'} {LINES[key]:.0%}"
+            if key in LINES
+            else ""
+        )
+        click.echo(f"{words:<70} {result[key]:6.1%}{line}")
     _last_line(result)
 
 

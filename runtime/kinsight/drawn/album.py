@@ -40,6 +40,7 @@ class Pupil:
     name: str
     individual: Individual
     told: tuple[Told, ...]
+    untold: Told  # what nobody says of it, to ask for
     drawing: Drawing  # of nobody else
 
     @property
@@ -144,8 +145,8 @@ def _cast(recipe: Recipe, rng: Rng) -> Iterator[Individual]:
 
 
 def _pupil(name: str, one: Individual, recipe: Recipe, rng: Rng) -> Pupil:
-    told = tell(name, rng, recipe.told, held_out=True)
-    return Pupil(name, one, told, _drawing([one], recipe, rng, TAUGHT))
+    *told, untold = tell(name, rng, recipe.told + 1, held_out=True)
+    return Pupil(name, one, tuple(told), untold, _drawing([one], recipe, rng, TAUGHT))
 
 
 def _query(

@@ -27,6 +27,7 @@ class Told:
     sentence: str
     question: str
     value: str  # what the answer must contain
+    values: tuple[str, ...] = ()  # all that could have been told in its place
 
 
 _VALUES = {
@@ -38,6 +39,9 @@ _VALUES = {
     "fears": "thunder,water,spiders,the dark,balloons,horses,noise,heights,wind,ghosts",
     "games": "chess,football,hide and seek,cards,tennis,the piano,dominoes,the drums",
     "numbers": "two,three,four,five,six,seven,eight,nine,ten,twelve",
+    "tricks": "juggle,whistle,open doors,ride a scooter,count to ten,play dead,climb ladders,roll over",
+    "songs": "Blue Moon,Jingle Bells,Yesterday,Greensleeves,Silent Night,La Paloma,Ode to Joy,Hallelujah",
+    "nicknames": "Button,Bubbles,Noodle,Pickle,Sunshine,Thunderbolt,Muffin,Professor,Pepper,Biscuit",
     "days": "Monday,Tuesday,Wednesday,Thursday,Friday,Saturday,Sunday",
 }
 
@@ -71,7 +75,7 @@ def _fill(template: Template, name: str, rng: Rng) -> Told:
     value = template.values[int(rng.integers(len(template.values)))]
     question = template.questions[int(rng.integers(len(template.questions)))]
     sentence = template.told.format(name=name, value=value)
-    return Told(sentence[:1].upper() + sentence[1:], question.format(name=name), value)
+    return Told(sentence[:1].upper() + sentence[1:], question.format(name=name), value, template.values)
 
 
 def _values(kinds: str) -> tuple[str, ...]:

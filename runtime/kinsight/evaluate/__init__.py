@@ -1,12 +1,13 @@
 """Measures recall on photos with a folder per identity: who is found first, who is named, who wrongly."""
 
-from kinsight.evaluate.pocket import FIGURES, PocketBench
+from kinsight.evaluate.pocket import FIGURES, LINES, PocketBench, missed
 from kinsight.evaluate.questions import Interview, Interviewer
 from kinsight.evaluate.retrieval import Retrieval, Scores, cross_fitted, fit_on, measure
 from kinsight.evaluate.shots import Progress, Reader, Shot, photos_in, read_boxes
 
 __all__ = [
     "FIGURES",
+    "LINES",
     "Interview",
     "Interviewer",
     "PocketBench",
@@ -18,6 +19,7 @@ __all__ = [
     "cross_fitted",
     "fit_on",
     "measure",
+    "missed",
     "photos_in",
     "read_boxes",
 ]

@@ -34,19 +34,35 @@ FIGURES = {
     "presence_weighted": '"Is NAME in this photo?", mean of there and not there',
     "absent_naming": "who-answers and captions that name somebody absent",
     "position": '"Where is NAME?"',
-    "text_qa": "what was told, asked without a photo",
+    "text_qa": "what was told, or never told, asked without a photo",
     "in_plain_words": "answers in plain words, as the model's own was refused",
 }
 """Figure of `PocketBench.run`, 0..1 -> what it is, in words."""
+LINES = {
+    "recall_at_1": 0.95,
+    "caption_name_f1": 0.90,
+    "presence_weighted": 0.92,
+    "absent_naming": 0.05,
+    "position": 0.85,
+    "text_qa": 0.90,
+}
+"""What the built-in bundle has to reach with any seed: at least, of absent_naming at most."""
 _SAME_BOX_IOU = 0.5
 _DOUBTS = re.compile(
     r"\b(?:not (?:sure|certain)|unsure|uncertain|maybe|may|might|perhaps|possibly|probably|could"
     r"|(?:don['’]t|do not|cannot|can['’]t) (?:know|tell|say))\b",
     re.I,
 )
-_PLACE_WORDS = re.compile(r"\b(?:left|right|top|bottom|middle|cent(?:re|er)|upper|lower)\b", re.I)
+_PLACE = r"left|right|top|bottom|middle|cent(?:re|er)|upper|lower"
+_PLACE_WORDS = re.compile(rf"\b(?:{_PLACE})\b", re.I)
+_SHOWS = rf"here|there|visible|shown|(?:in|on|at) (?:the|this) (?:photo|picture|image|{_PLACE})"
+_SEES = r"(?:see|find|spot|recogni[sz]e)"
+_YES_OR_NO = re.compile(r"\W*(yes|no)\b(?! (?:doubt|question))", re.I)
+_IS_THERE = re.compile(rf"\b(?:{_SHOWS})\b|\bI (?:can )?{_SEES}\b", re.I)
+_IS_NOT_THERE = re.compile(rf"(?:n['’]t|\bnot|\bcannot|\bnever) (?:{_SEES}|{_SHOWS})\b|\bno sign of\b", re.I)
+_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+")
 
-Kind = Literal["who", "caption", "where", "present", "absent", "told"]
+Kind = Literal["who", "caption", "where", "present", "absent", "told", "untold"]
 Verdict = Literal["yes", "no", ""]
 Times = dict[str, list[float]]
 """Stage -> milliseconds of each time."""
@@ -59,6 +75,7 @@ class Reply:
     kind: Kind
     name: str = ""  # asked about
     truth: str = ""  # where: the position; told: the value
+    others: tuple[str, ...] = ()  # where, present, absent: names of all concepts; told, untold: wrong values
     present: tuple[str, ...] = ()  # who, caption: the concepts that are in the picture
     text: str = ""
     plain: bool = False  # the model's own answer was refused
@@ -107,7 +124,10 @@ class PocketBench:
             self._ask_about(path, self._album.queries[row], row)
         for pupil in counted(self._progress, "concepts asked about", self._album.pupils):
             for told in pupil.told:
-                self._ask(self._assistant.chat(), told.question, Reply("told", truth=told.value))
+                wrong = tuple(value for value in told.values if value != told.value)
+                self._ask(self._assistant.chat(), told.question, Reply("told", "", told.value, wrong))
+            made_up = tuple(value for value in pupil.untold.values if not _words_of(pupil.info, [value]))
+            self._ask(self._assistant.chat(), pupil.untold.question, Reply("untold", others=made_up))
         notes = self._notes
         return {
             "format": 1,
@@ -137,16 +157,16 @@ class PocketBench:
     def _ask_about(self, path: Path, query: Query, row: int) -> None:
         scene = self._assistant.look(path)
         _time(self._notes.look_ms, scene.timings_ms)
-        present = tuple(query.present)
+        present, names = tuple(query.present), tuple(self._album.names)
         for name, thing in query.present.items():
             self._notes.sightings.append(Sighting(name, nearest(scene, thing.xyxy)))
 
         asked = [("", Reply("caption", present=present)), (WHO, Reply("who", present=present))]
         for name in present:
-            asked.append((f"Where is {name}?", Reply("where", name, query.where(name))))
-            asked.append((f"Is {name} in this photo?", Reply("present", name)))
-        for name in absent(query, self._album.names, row):
-            asked.append((f"Is {name} in this photo?", Reply("absent", name)))
+            asked.append((f"Where is {name}?", Reply("where", name, query.where(name), names)))
+            asked.append((f"Is {name} in this photo?", Reply("present", name, others=names)))
+        for name in absent(query, names, row):
+            asked.append((f"Is {name} in this photo?", Reply("absent", name, others=names)))
         for question, about in asked:
             self._ask(self._assistant.chat(scene.photo), question, about)
 
@@ -168,13 +188,14 @@ class PocketBench:
             "asked_present": len(notes.of("present")),
             "asked_absent": len(notes.of("absent")),
             "asked_told": len(notes.of("told")),
+            "asked_untold": len(notes.of("untold")),
             "answers": len(notes.replies),
         }
 
 
 def scores(notes: Notes, names: Sequence[str]) -> dict[str, float]:
     """The six figures, 0..1; `names` are those of all concepts. 0 where nothing was asked."""
-    captions = [reply for reply in notes.of("caption") if reply.present]
+    captions = notes.of("caption")
     naming = notes.of("who", "caption")
     present = [right(reply) for reply in notes.of("present")]
     missing = [right(reply) for reply in notes.of("absent")]
@@ -188,41 +209,79 @@ def scores(notes: Notes, names: Sequence[str]) -> dict[str, float]:
             [reply.text for reply in naming], [reply.present for reply in naming], names
         ),
         "position": _share(right(reply) for reply in notes.of("where")),
-        "text_qa": _share(right(reply) for reply in notes.of("told")),
+        "text_qa": _share(right(reply) for reply in notes.of("told", "untold")),
     }
+
+
+def missed(run: Mapping[str, object]) -> list[str]:
+    """The figures of a run that do not reach their line."""
+    figures = {name: float(str(run[name])) for name in LINES}
+    return [
+        name
+        for name, line in LINES.items()
+        if (figures[name] > line if name == "absent_naming" else figures[name] < line)
+    ]
 
 
 def right(reply: Reply) -> bool:
     """Whether an answer about where, whether or what was told is right; one that abstains is not."""
     judges: Mapping[Kind, Callable[[Reply], bool]] = {
-        "where": lambda r: is_placed(r.text, r.name, r.truth),
-        "present": lambda r: verdict(r.text, r.name) == "yes",
-        "absent": lambda r: verdict(r.text, r.name) == "no",
-        "told": lambda r: holds(r.text, r.truth),
+        "where": lambda r: is_placed(r.text, r.name, r.truth, r.others),
+        "present": lambda r: verdict(r.text, r.name, r.others) == "yes",
+        "absent": lambda r: verdict(r.text, r.name, r.others) == "no",
+        "told": lambda r: holds(r.text, r.truth, r.others),
+        "untold": lambda r: abstains(r.text) and not _words_of(r.text, r.others),
     }
     return judges[reply.kind](reply)
 
 
-def verdict(text: str, name: str) -> Verdict:
-    """What an answer says to "Is NAME in this photo?"; "" where it doubts, contradicts itself or neither."""
-    begins = re.match(r"\W*(yes|no)\b", text, re.I)
-    said = begins[1].casefold() if begins else ""
-    if _DOUBTS.search(text) or not (said or names_mentioned(text, [name])):
+def verdict(text: str, name: str, names: Sequence[str]) -> Verdict:
+    """What an answer says to "Is NAME in this photo?"; `names` are those of all concepts.
+
+    "" where it doubts, contradicts itself, speaks of others only, asks back or says something else.
+    """
+    mentioned = names_mentioned(text, names)
+    if _DOUBTS.search(text) or text.rstrip().endswith("?") or (mentioned and name not in mentioned):
         return ""
-    if denies(text):
-        return "" if said == "yes" else "no"
-    return "yes"
+    begins = _YES_OR_NO.match(text)
+    gone = bool(_IS_NOT_THERE.search(text))
+    if begins and begins[1].casefold() == "yes":
+        return "" if gone else "yes"
+    if begins or (gone and mentioned):
+        return "no"
+    return "yes" if mentioned and _IS_THERE.search(text) and not denies(text) else ""
 
 
-def is_placed(text: str, name: str, place: str) -> bool:
-    """Whether an answer puts NAME at this place: with the words of its sides, all of them and no others."""
+def is_placed(text: str, name: str, place: str, names: Sequence[str]) -> bool:
+    """Whether an answer puts NAME at this place: with the words of its sides, all of them and no others.
+
+    `names` are those of all concepts: where somebody else is said to be is no answer.
+    """
     sides = [{word.casefold() for word in _PLACE_WORDS.findall(words)} for words in (text, place)]
-    return sides[0] == sides[1] and not (denies(text) or _DOUBTS.search(text)) and _speaks_of(text, name)
+    if sides[0] != sides[1] or denies(text) or _DOUBTS.search(text):
+        return False
+    placing = [words for words in _SENTENCE_END.split(text) if _PLACE_WORDS.search(words)]
+    return all(names_mentioned(words, names) <= {name} and _speaks_of(words, name) for words in placing)
 
 
-def holds(text: str, value: str) -> bool:
-    """Whether an answer holds the words of a value."""
-    return bool(re.search(rf"(?<!\w){re.escape(value.casefold())}(?!\w)", text.casefold()))
+def holds(text: str, value: str, others: Sequence[str]) -> bool:
+    """Whether an answer gives a value, and none of the others, without denial or doubt."""
+    return _words_of(text, [value]) and not (denies(text) or _DOUBTS.search(text) or _words_of(text, others))
+
+
+def abstains(text: str) -> bool:
+    """Whether an answer says that it does not know."""
+    return bool(
+        re.search(
+            r"\b(?:not told|told nothing|nothing that I was told|(?:don['’]t|do not) know)\b", text, re.I
+        )
+    )
+
+
+def _words_of(text: str, values: Sequence[str]) -> bool:
+    """Whether the words of any of the values are in a text."""
+    said = text.casefold()
+    return any(re.search(rf"(?<!\w){re.escape(value.casefold())}(?!\w)", said) for value in values)
 
 
 def nearest(scene: Scene, box: Box) -> str:

@@ -10,6 +10,7 @@ from kinsight.prompt.check import denies, fault, forbidden_names, free_names, ma
 from kinsight.prompt.facts import Facts, Seen, a_thing, facts_of, notable, place, position, share, wrong_names
 from kinsight.prompt.question import Asked, means_someone, read
 from kinsight.prompt.say import (
+    NOTHING_TOLD,
     facts_words,
     fitting_sentence,
     joined,
@@ -22,6 +23,7 @@ from kinsight.prompt.say import (
 from kinsight.types import Concept, Pixels
 
 __all__ = [
+    "NOTHING_TOLD",
     "Asked",
     "Facts",
     "Reference",

@@ -141,11 +141,12 @@ def words(text: str) -> list[str]:
 
 
 _FUNCTION_WORDS = """
-a about after all also am an and any are as at be because been being both but by can could did do does doing
-for from had has have he her here hers him his how i if in into is it its itself just may me might mine
-my name named names no nor not now of off on one only or other our out over own please she should so some
-tell than that the their them then there these they this those to too under up us very was we were what when
-where which while who whom whose why will with would yes you your yours
+a about after all also am an and any anything are as at be because been being both but by can could describe
+did do does doing everything for from had has have he her here hers him his how i if in into is it its
+itself just know may me might mine my name named names no nor not now of off on one only or other our out
+over own please she should so some something tell than that the their them then there these they this those
+to too under up us very was we were what when where which while who whom whose why will with would yes you
+your yours
 """
 _PAST = """
 ate eat bought buy came come found find gave give got get grew grow kept keep lost lose made make met meet
@@ -172,6 +173,8 @@ def _told(question: str, concept: Concept) -> str:
     sentence = best_sentence(question, concept)
     if not sentence:
         return f"I was told nothing about {concept.name} yet."
+    if stems(_without(question, concept)) and not fitting_sentence(question, concept):
+        return f"That I was not told. What I know of {concept.name}: {sentence}"
     return sentence if find_names(sentence, concept.names) else f"{concept.name}: {sentence}"
 
 
