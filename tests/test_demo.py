@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from kinsight.demo.show import counted, next_commands
 from kinsight.image import load, save
 from kinsight.prompt import fitting_sentence
 from kinsight.types import Concept, Match, Photo, Regions, Scene
+from kinsight_export.cli import cli
 from terminal import Terminal, fine, typed
 from tiny import Blob, BlobPhoto, draw
 
@@ -281,4 +283,6 @@ def test_a_photo_bundle_does_not_say_so(
 
 
 def test_what_a_drawn_bundle_says_names_the_mend() -> None:
-    assert "drawn scenes" in DRAWN and "`kinsight pull NAME`" in DRAWN
+    command = re.search(r"`kinsight-export (\w+) --help`", DRAWN)
+    assert "drawn scenes" in DRAWN and command
+    assert command[1] in cli.commands

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from kinsight.assistant import Assistant, Choices, Lesson
 from kinsight.bundle import check_hashes, pocket_folder, read_bundle
 from kinsight.bundle.verify import sha256_of
 from kinsight.drawn import COLOURS
-from kinsight.drawn.album import Album, Recipe, draw_album, write_album
+from kinsight.drawn.album import Album, Recipe, draw_album, fingerprint, write_album
+from kinsight.evaluate import missed
 from kinsight.metrics import names_mentioned
 from terminal import ONE_THREAD, Terminal, fine
 
@@ -66,6 +68,8 @@ def test_its_card_tells_the_figures_and_the_files_that_are_there() -> None:
     for run in figures["bench"]:
         assert f"seed {run['seed']}" in card
         assert f"{run['recall_at_1']:.3f}" in card
+        assert missed(run) == []
+    assert figures["world"] == fingerprint(), "the figures are those of another drawn world"
     parity = read_bundle(folder).parity
     assert max(parity["detector_onnx"], parity["embedder_onnx"]) <= MOST_RELATIVE_DIFFERENCE
     compared = parity["llm_unquantised"]
@@ -151,10 +155,18 @@ def test_a_users_own_picture_hears_of_the_drawn_world(
     kinsight = Terminal(tmp_path / "home", None, capfd)
     said = fine(kinsight("look", world.seen[0]))
     assert "only knows drawn scenes" in said.err
-    assert "kinsight pull" in said.err
+    assert "kinsight-export bundle" in said.err
 
 
-def test_the_demo_runs_to_its_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_runs_to_its_end_without_a_network(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("there is no network")
+
+    for call in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, call, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
     kinsight = Terminal(tmp_path / "home", None, capfd)
     out = tmp_path / "demo"
     said = fine(kinsight("demo", "--out", out))

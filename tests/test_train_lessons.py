@@ -13,7 +13,8 @@ from kinsight.llm import Picture, Text
 from kinsight.prompt import Asked, Parts
 from kinsight.prompt.say import NOTHING_TOLD
 from kinsight_train.mllm.cast import Situation, listed, situation, told_situation
-from kinsight_train.mllm.tasks import OF_A_PHOTO, OF_NO_PHOTO, Exchange, Task, lesson
+from kinsight_train.mllm.sorts import lesson
+from kinsight_train.mllm.tasks import OF_A_PHOTO, OF_NO_PHOTO, Exchange, Task
 
 NAMED = [(task.__name__, task) for task, _ in OF_A_PHOTO]
 SCENES = 60

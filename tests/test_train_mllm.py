@@ -14,14 +14,17 @@ pytest.importorskip("transformers")
 pytest.importorskip("sentencepiece")
 
 from kinsight import prompt
+from kinsight.errors import ModelError
+from kinsight.evaluate import LINES
 from kinsight.llm import Picture
+from kinsight_train import card, pocket
 from kinsight_train.loop import Run, Schedule, train
 from kinsight_train.mllm import sight as looking
 from kinsight_train.mllm import training
 from kinsight_train.mllm.eyes import Eyes, ViewBatches, token_accuracy
 from kinsight_train.mllm.lessons import NO_LABEL, Lessons, batched, packed
 from kinsight_train.mllm.model import Mllm
-from kinsight_train.mllm.tasks import Lesson, lesson
+from kinsight_train.mllm.sorts import Lesson, lesson
 from kinsight_train.mllm.tokenizer import MllmTokenizer
 from tiny_mllm import SHAPE, make_tokenizer
 
@@ -131,6 +134,52 @@ def test_sight_is_blind_without_pictures(tokenizer: MllmTokenizer) -> None:
     choice = looking.Choice("What colour is Lala?", ("red", "blue", "green dog"), 0)
     blanked = {looking.choose(model, tokenizer, each, choice, (True, False)) for each in opened}
     assert len(blanked) == 1
-    shares = looking.sight(model, tokenizer, 1, 6)
-    assert shares.keys() == looking.CHOOSERS.keys()
-    assert all(0 <= share <= 1 for share in shares.values())
+    rights = looking.sight(model, tokenizer, 1, 6)
+    assert rights.keys() == looking.CHOOSERS.keys()
+    assert all(1 <= len(each) <= 6 for each in rights.values())
+
+
+LOOKING = {"prompts": 100, "same_top": 100, "largest_difference": 0.2, "swapped_difference": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("which", "changed"),
+    [
+        (0, {"same_top": 98}),
+        (0, {"swapped_difference": 0.1}),
+        (1, {"swapped_difference": float("nan")}),
+        (1, {"largest_difference": 0.6}),
+    ],
+)
+def test_a_bundle_that_is_another_or_does_not_look_is_refused(which: int, changed: dict[str, float]) -> None:
+    pocket.refuse_other(LOOKING, LOOKING)
+    compared = [LOOKING, LOOKING]
+    compared[which] = LOOKING | changed
+    with pytest.raises(ModelError):
+        pocket.refuse_other(*compared)
+
+
+def test_a_bundle_that_answers_as_well_with_blank_pictures_is_refused() -> None:
+    figures = {
+        "pictures_only": {"colour": 0.4, "place": 0.6},
+        "pictures_blanked": {"colour": 0.1, "place": 0.2},
+        "pictures_asked": {"colour": 150, "place": 150},
+    }
+    pocket.refuse_blind(figures)
+    with pytest.raises(ModelError, match="colour by pictures alone"):
+        pocket.refuse_blind({**figures, "pictures_only": {"colour": 0.15, "place": 0.6}})
+
+
+RUN = dict(LINES) | {"seed": 1, "in_plain_words": 0.1}
+
+
+@pytest.mark.parametrize("changed", [{"absent_naming": 0.06}, {"text_qa": 0.89}])
+def test_a_bundle_under_a_line_is_refused(changed: dict[str, float]) -> None:
+    card.refuse_worse([RUN], [RUN])
+    with pytest.raises(ModelError, match=f"seed 1: {next(iter(changed))}"):
+        card.refuse_worse([RUN | changed], [RUN])
+
+
+def test_a_bundle_that_lost_by_quantisation_is_refused() -> None:
+    with pytest.raises(ModelError, match="quantisation"):
+        card.refuse_worse([RUN | {"text_qa": 0.95}], [RUN | {"text_qa": 0.97}])

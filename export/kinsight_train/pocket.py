@@ -36,7 +36,7 @@ from kinsight_train.mllm import training as mllm
 from kinsight_train.mllm.model import Mllm, save_hf
 from kinsight_train.mllm.parity import Device, Parity, mllm_parity
 from kinsight_train.mllm.sight import CHOOSERS, sight
-from kinsight_train.mllm.tasks import lesson
+from kinsight_train.mllm.sorts import lesson
 from kinsight_train.mllm.tokenizer import END, MllmTokenizer
 
 NAME, LICENCE = "pocket", "Apache-2.0"
@@ -46,8 +46,8 @@ _INDIVIDUALS = 500
 _CALIBRATION_SEED = 7
 _PARITY_PROMPTS = 100
 LEAST_AGREEMENT, LEAST_SWAP_DIFFERENCE = 0.99, 0.1
-"""Of the unquantised model with torch: share of equal first tokens; of a logit, when pictures are swapped."""
-_SIGHT_SCENES = 150
+"""Share of equal first tokens of unquantised model and torch; by how much swapped pictures change a logit."""
+_SIGHT_SCENES = 200
 _SMOKE = "A drawn scene with one named thing; the answer must contain the name."
 Report = Callable[[str], None]
 
@@ -84,10 +84,10 @@ def train_mllm(shop: Workshop) -> tuple[Mllm, MllmTokenizer]:
     return mllm.train_mllm(shop.part("mllm"), shop.report, shop.workers)
 
 
-def make_bundle(shop: Workshop, out: Path) -> dict[str, Any]:
-    """Export, quantise, compare with torch, bundle and calibrate what was trained; the measured figures.
+def make_bundle(shop: Workshop) -> tuple[Path, dict[str, Any]]:
+    """Export, quantise, compare with torch, bundle and calibrate what was trained; folder and figures.
 
-    Raises ModelError where a part is not trained yet or an export differs from it.
+    Raises ModelError where a part is not trained yet, an export differs from it, or it does not look.
     """
     files = shop.part("files")
     files.mkdir(parents=True, exist_ok=True)
@@ -107,8 +107,9 @@ def make_bundle(shop: Workshop, out: Path) -> dict[str, Any]:
         parity = compare(model, tokenizer, part)
         shop.report(f"{kind}: the same first token after {parity.same_top} of {parity.prompts} prompts")
         figures[f"llm_{kind}"] = _flat(parity)
-    _refuse_other(figures["llm_unquantised"])
+    refuse_other(figures["llm_unquantised"], figures["llm_q8_0"])
     shop.report("writing the bundle")
+    out = shop.part(NAME)
     bundle = write_bundle(_spec(files, figures, "q8_0"), out, replace=True)
     seeing = Detector(bundle.detector, WORKSTATION), Embedder(bundle.embedder, WORKSTATION)
     calibration = calibrate(*seeing, _INDIVIDUALS, _CALIBRATION_SEED)
@@ -117,17 +118,19 @@ def make_bundle(shop: Workshop, out: Path) -> dict[str, Any]:
     rewrite_calibration(shop.part(UNQUANTISED), calibration)
     megabytes = sum(file.stat().st_size for file in out.iterdir()) / 1e6
     shop.report(f"{out} is written, {megabytes:.1f} MB")
-    return {**figures, "megabytes": round(megabytes, 1)}
+    return out, {**figures, "megabytes": round(megabytes, 1)}
 
 
 def measure_parts(shop: Workshop) -> dict[str, Any]:
     """How good the parts are on their own, on scenes and names of no training."""
     model, tokenizer = mllm.load_mllm(shop.part("mllm"))
+    seen, blank = (sight(model, tokenizer, 7, _SIGHT_SCENES, blank=blank) for blank in (False, True))
     return {
         "detector": vars(detector.evaluate(detector.load_detector(shop.part("detector")), 7, 300)),
         "embedder": vars(embedder.evaluate(embedder.load_embedder(shop.part("embedder")), 7)),
-        "pictures_only": sight(model, tokenizer, 7, _SIGHT_SCENES),
-        "pictures_blanked": sight(model, tokenizer, 7, _SIGHT_SCENES, blank=True),
+        "pictures_only": {name: float(np.mean(right)) for name, right in seen.items()},
+        "pictures_blanked": {name: float(np.mean(right)) for name, right in blank.items()},
+        "pictures_asked": {name: len(right) for name, right in seen.items()},
         "chance": {name: chance for name, (_, chance) in CHOOSERS.items()},
     }
 
@@ -212,15 +215,39 @@ def _spec(files: Path, figures: Mapping[str, Any], kind: str) -> BundleSpec:
     )  # fmt: skip
 
 
-def _refuse_other(parity: Mapping[str, Any]) -> None:
-    """ModelError where the converted model is not the trained one, or does not look at its pictures."""
-    agree = parity["same_top"] / parity["prompts"]
-    if agree < LEAST_AGREEMENT or not parity["swapped_difference"] > LEAST_SWAP_DIFFERENCE:
+def refuse_other(unquantised: Mapping[str, Any], quantised: Mapping[str, Any]) -> None:
+    """ModelError where the converted model is not the trained one, or does not look at its pictures.
+
+    Both are figures of a `Parity`. What pictures change must be more than what the quantisation changes.
+    """
+    agree = unquantised["same_top"] / unquantised["prompts"]
+    if agree < LEAST_AGREEMENT:
         raise ModelError(
-            f"llama.cpp agrees with torch after {agree:.1%} of the prompts; swapped pictures change a logit "
-            f"by {parity['swapped_difference']:.3f}",
+            f"llama.cpp agrees with torch after {agree:.1%} of the prompts",
             "see to the converter's version and the pictures' preprocessing",
         )
+    least = max(LEAST_SWAP_DIFFERENCE, quantised["largest_difference"])
+    swapped = min(one["swapped_difference"] for one in (unquantised, quantised))
+    if not swapped > least:
+        raise ModelError(
+            f"swapped pictures change a logit by {swapped:.3f}, which is not more than {least:.3f}",
+            "train the language model longer: it does not look",
+        )
+
+
+def refuse_blind(figures: Mapping[str, Any]) -> None:
+    """ModelError where questions that only pictures answer are not answered better than with blank ones.
+
+    `figures` are those of `measure_parts`; better is by three standard errors of a share.
+    """
+    for name, seen in figures["pictures_only"].items():
+        blank, asked = figures["pictures_blanked"][name], figures["pictures_asked"][name]
+        error = (blank * (1 - blank) / asked) ** 0.5
+        if seen - blank <= 3 * error:
+            raise ModelError(
+                f"{name} by pictures alone: {seen:.2f} of {asked} right, with blank ones {blank:.2f}",
+                "train the language model longer: it does not look",
+            )
 
 
 def _flat(parity: Parity) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from kinsight.prompt import Parts
 from kinsight.types import Floats
 from kinsight_train.mllm.model import PADDING, MllmShape, Rows, picture_numbers
 from kinsight_train.mllm.picture import preprocess
-from kinsight_train.mllm.tasks import Lesson, lesson, sort_of_lessons
+from kinsight_train.mllm.sorts import Lesson, lesson, sort_of_lessons
 from kinsight_train.mllm.tokenizer import MllmTokenizer
 
 NO_LABEL = -100

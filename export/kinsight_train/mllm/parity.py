@@ -31,7 +31,7 @@ class Parity:
     same_tokens: int  # prompts that both engines read as the same tokens
     same_top: int  # prompts after which both engines put the same token first
     largest_difference: float  # of a logit, where the pictures are in order
-    swapped_difference: float  # the median of such of prompts whose pictures were turned round; nan: none
+    swapped_difference: float  # on the device, pictures turned round; the median over prompts; nan: none
     spread: float  # standard deviation of the logits in torch, to judge a difference by
 
 
@@ -95,7 +95,7 @@ def mllm_parity(
     tokens = [tokenizer.prompt(turns) == device.tokens(turns, tokenizer.picture) for turns in prompts]
     swaps = [
         _distance(logits, device.logits(other))
-        for logits, turns in zip(ours, prompts, strict=True)
+        for logits, turns in zip(theirs, prompts, strict=True)
         if (other := swapped(turns)) is not None
     ]
     pairs = list(zip(ours, theirs, strict=True))

@@ -14,7 +14,8 @@ from kinsight.drawn import COLOURS
 from kinsight_train.mllm.cast import Known, Situation, listed, situation
 from kinsight_train.mllm.lessons import NO_LABEL, batched, packed
 from kinsight_train.mllm.model import Mllm
-from kinsight_train.mllm.tasks import PLACE_WORDS, Lesson
+from kinsight_train.mllm.sorts import Lesson
+from kinsight_train.mllm.tasks import PLACE_WORDS
 from kinsight_train.mllm.tokenizer import MllmTokenizer
 
 _POSITIONS = tuple(
@@ -81,8 +82,8 @@ CHOOSERS: dict[str, tuple[Chooser, float]] = {
 
 def sight(
     model: Mllm, tokenizer: MllmTokenizer, seed: int, scenes: int, blank: bool = False
-) -> dict[str, float]:
-    """Share of right choices, 0..1, by question, on held-out scenes and names.
+) -> dict[str, list[bool]]:
+    """Whether each choice was right, by question, on held-out scenes and names.
 
     `blank` puts zeros in place of every picture's embeddings. An answer is chosen by the probability that
     the model gives to all of its words; "Yes" and "No" by their first word alone.
@@ -101,7 +102,7 @@ def sight(
                 asked[name].append(
                     choose(model, tokenizer, opened, choice, (blank, first_only)) == choice.right
                 )
-    return {name: float(np.mean(right)) for name, right in asked.items()}
+    return asked
 
 
 def choose(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kinsight.assistant import Assistant
     from kinsight.store import Store
 
-DRAWN = "this bundle only knows drawn scenes; run `kinsight pull NAME` for one that knows photos"
+DRAWN = "this bundle only knows drawn scenes; `kinsight-export bundle --help` tells how to make another"
 """Said whenever a picture of the user's own may be looked at."""
 
 

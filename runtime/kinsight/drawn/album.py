@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,19 @@ def draw_album(seed: int, recipe: Recipe = Recipe()) -> Album:
         pupils,
         tuple(_query(row, (turns, doubles), pupils, recipe, rng) for row in range(recipe.scenes)),
     )
+
+
+def fingerprint() -> str:
+    """sha256 of what an album holds: another one means another drawn world, whose figures are others."""
+    album = draw_album(0, Recipe(concepts=8, scenes=8))
+    drawings = [*(pupil.drawing for pupil in album.pupils), *(query.drawing for query in album.queries)]
+    things = [
+        (str(thing.individual), thing.posture, [round(edge) for edge in thing.xyxy])
+        for drawing in drawings
+        for thing in drawing.things
+    ]
+    said = [(pupil.name, pupil.told, pupil.untold) for pupil in album.pupils]
+    return hashlib.sha256(repr((things, said)).encode()).hexdigest()
 
 
 def write_album(album: Album, folder: Path) -> tuple[list[Path], list[Path]]:

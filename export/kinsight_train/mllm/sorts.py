@@ -1,0 +1,129 @@
+"""Sorts of lessons: about a photo with references, about one picture, about what was told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from kinsight import prompt
+from kinsight.drawn import individual
+from kinsight.prompt import Asked, Facts, Parts, a_thing
+from kinsight.prompt.question import Kind
+from kinsight_train.mllm.cast import (
+    Known,
+    Rng,
+    Situation,
+    listed,
+    reference_of,
+    situation,
+    told_situation,
+)
+from kinsight_train.mllm.tasks import OF_A_PHOTO, OF_NO_PHOTO, Exchange, Task, appearance
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A prompt's opening, and talks that all begin with it: chains of (question parts, answer)."""
+
+    opened: Parts
+    talks: tuple[tuple[tuple[Parts, str], ...], ...]
+
+
+def about_a_photo(rng: Rng, blocks: int) -> Lesson:
+    """A photo with its references and questions about it.
+
+    Half of them list as references just those whom recall accepted, as the runtime does; the others list
+    absent ones too. Facts are whole, lack a position, or are not given at all.
+    """
+    scene = situation(rng)
+    noise = rng.random() < 0.5
+    opened = list(scene.known) if noise else scene.present()
+    references = listed(opened, pictures=True)
+    talks = []
+    for _ in range(blocks):
+        talk = [_turn(scene, opened, rng, noise)]
+        if rng.random() < 0.15:
+            talk.append(_turn(scene, opened, rng, noise))
+        talks.append(tuple(talk))
+    pixels = scene.drawing.pixels if scene.drawing else None
+    return Lesson(prompt.opening(pixels, references), tuple(talks))
+
+
+def _turn(scene: Situation, opened: list[Known], rng: Rng, noise: bool) -> tuple[Parts, str]:
+    """One question with its parts as the runtime makes them, and the answer."""
+    with_facts = rng.random() < (0.4 if noise else 0.75)
+    unsure = tuple(one.concept.id for one in scene.present() if with_facts and rng.random() < 0.1)
+    true = scene.facts(unsure=unsure)
+    exchange = _ask(scene, true, OF_A_PHOTO, rng)
+    words = ""
+    if with_facts:  # now and then they are there but do not say where: the picture does
+        unplaced = tuple(one.concept.id for one in scene.present() if rng.random() < 0.1)
+        asked = Asked(_kind(exchange.task), tuple(one.concept for one in exchange.about))
+        words = prompt.facts_words(
+            scene.facts(unplaced, unsure), asked, [one.concept.name for one in scene.known]
+        )
+    extra = [one for one in exchange.about if one not in opened]
+    return prompt.asking(exchange.question, listed(extra, False, len(opened) + 1), words), exchange.answer
+
+
+def about_one_picture(rng: Rng, blocks: int) -> Lesson:
+    """One picture of one thing, as simple as can be: what it is, and how each of its parts looks."""
+    one = individual(rng)
+    worn = a_thing(f"{one.accessory_colour} {one.accessory}")
+    asked = (
+        ("What is this?", f"It is {appearance(one)}."),
+        ("What colour is it?", f"It is {one.colour} and {one.second}."),
+        ("What does it wear?", f"It wears {worn}."),
+        ("What kind of thing is it?", f"It is {a_thing(one.kind)}."),
+    )[:blocks]
+    talks = tuple(((prompt.asking(question, [], ""), answer),) for question, answer in asked)
+    return Lesson(prompt.opening(reference_of(one, rng), []), talks)
+
+
+def about_what_was_told(rng: Rng, blocks: int) -> Lesson:
+    """No photo: questions with the notes about whom they name, or about everybody."""
+    talks = []
+    for _ in range(blocks):
+        scene = told_situation(rng)
+        exchange = _ask(scene, scene.facts(), OF_NO_PHOTO, rng)
+        noted = list(exchange.about) if rng.random() < 0.7 else list(scene.known)
+        talks.append(((prompt.asking(exchange.question, listed(noted, False), ""), exchange.answer),))
+    return Lesson((), tuple(talks))
+
+
+@dataclass(frozen=True)
+class Sort:
+    """One sort of lessons."""
+
+    make: Callable[[Rng, int], Lesson]
+    share: float  # how often it comes
+    rows: int  # in place of one of the longest sort
+
+
+SORTS = (Sort(about_a_photo, 0.65, 1), Sort(about_one_picture, 0.2, 2), Sort(about_what_was_told, 0.15, 1))
+
+
+def sort_of_lessons(rng: Rng) -> Sort:
+    """One of SORTS, by their shares."""
+    return SORTS[int(rng.choice(len(SORTS), p=[sort.share for sort in SORTS]))]
+
+
+def lesson(rng: Rng, blocks: int = 6) -> Lesson:
+    """One row of training, of any sort, with so many questions."""
+    return sort_of_lessons(rng).make(rng, blocks)
+
+
+def _ask(scene: Situation, facts: Facts, tasks: tuple[tuple[Task, float], ...], rng: Rng) -> Exchange:
+    weights = np.array([weight for _, weight in tasks])
+    while True:
+        task = tasks[int(rng.choice(len(tasks), p=weights / weights.sum()))][0]
+        exchange = task(scene, facts, rng)
+        if exchange is not None:
+            return exchange
+
+
+def _kind(task: str) -> Kind:
+    kinds: dict[str, Kind] = {"who": "who", "where": "where", "presence": "presence", "caption": "caption"}
+    return kinds.get(task, "other")
