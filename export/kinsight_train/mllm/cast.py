@@ -15,7 +15,8 @@ from kinsight.types import Box, Concept, Pixels
 Rng = np.random.Generator
 REFERENCE_WH = (176, 176)
 _MOST_REFERENCES = 3
-_VISIBLE = 0.4
+VISIBLE = 0.4
+"""Share of a thing that shows, from which on it is spoken of."""
 _INVENTED = {
     "verb": "build carry collect paint draw sing write read guard hide polish count borrow study "
     "trust miss drive sell plant cook bake mend wash fold throw catch push pull climb chase admire forget",
@@ -72,7 +73,7 @@ class Situation:
         return Facts(
             tuple(self._seen(one, unplaced) for one in seen if one.concept.id not in unsure),
             tuple(self._seen(one, ()) for one in seen if one.concept.id in unsure),
-            tuple(f"{a_thing(t.individual.kind)} {self.place(t)}" for t in others if t.visible >= _VISIBLE),
+            tuple(f"{a_thing(t.individual.kind)} {self.place(t)}" for t in others if t.visible >= VISIBLE),
         )
 
     def place(self, thing: Placed) -> str:
@@ -94,7 +95,7 @@ class Situation:
 def situation(rng: Rng, held_out: bool = False) -> Situation:
     """A scene in which up to three are known, and up to two known ones who are not there (RAP's noise)."""
     drawing = random_scene(rng)
-    visible = [row for row, thing in enumerate(drawing.things) if thing.visible >= _VISIBLE]
+    visible = [row for row, thing in enumerate(drawing.things) if thing.visible >= VISIBLE]
     faces = [drawing.things[row].individual for row in visible]
     present = [
         int(row)

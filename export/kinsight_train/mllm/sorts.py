@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from kinsight import prompt
-from kinsight.drawn import individual
+from kinsight.drawn import KINDS, individual, random_scene
 from kinsight.prompt import Asked, Facts, Parts, a_thing
 from kinsight.prompt.question import Kind
 from kinsight_train.mllm.cast import (
+    VISIBLE,
     Known,
     Rng,
     Situation,
@@ -20,7 +22,16 @@ from kinsight_train.mllm.cast import (
     situation,
     told_situation,
 )
-from kinsight_train.mllm.tasks import OF_A_PHOTO, OF_NO_PHOTO, Exchange, Task, appearance
+from kinsight_train.mllm.tasks import (
+    OF_A_PHOTO,
+    OF_NO_PHOTO,
+    Exchange,
+    Task,
+    appearance,
+    everything,
+    one_of,
+    place,
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ def about_a_photo(rng: Rng, blocks: int) -> Lesson:
 
 def _turn(scene: Situation, opened: list[Known], rng: Rng, noise: bool) -> tuple[Parts, str]:
     """One question with its parts as the runtime makes them, and the answer."""
-    with_facts = rng.random() < (0.4 if noise else 0.75)
+    with_facts = rng.random() < (0.25 if noise else 0.6)
     unsure = tuple(one.concept.id for one in scene.present() if with_facts and rng.random() < 0.1)
     true = scene.facts(unsure=unsure)
     exchange = _ask(scene, true, OF_A_PHOTO, rng)
@@ -82,6 +93,31 @@ def about_one_picture(rng: Rng, blocks: int) -> Lesson:
     return Lesson(prompt.opening(reference_of(one, rng), []), talks)
 
 
+def about_a_scene(rng: Rng, blocks: int) -> Lesson:
+    """A photo of strangers and no references: what is where, how it looks, in which place."""
+    drawing = random_scene(rng)
+    scene = Situation(drawing, ())
+    seen = [thing for thing in drawing.things if thing.visible >= VISIBLE]
+    asked = [plain(scene, scene.facts(), rng) for plain in (place, everything)]
+    kinds = Counter(thing.individual.kind for thing in seen)
+    for thing in seen:
+        looks, kind = thing.individual, thing.individual.kind
+        if kinds[kind] == 1:
+            which = one_of((f"the {kind}", f"the {looks.colour} {kind}"), rng)
+            here, colours = scene.place(thing), f"{looks.colour} and {looks.second}"
+            asked += [
+                Exchange("where", f"Where is {which}?", f"The {looks.colour} {kind} is {here}."),
+                Exchange("colour", f"What colour is the {kind}?", f"It is {colours}."),
+                Exchange("looks", f"Describe the {kind}.", f"It is {appearance(looks)}."),
+                Exchange("presence", f"Is there a {kind}?", f"Yes, {here}."),
+            ]
+    absent = str(rng.choice([kind for kind in KINDS if kind not in kinds]))
+    asked.append(Exchange("presence", f"Is there a {absent}?", f"No, I see no {absent}."))
+    chosen = [exchange for row in rng.permutation(len(asked)).tolist() if (exchange := asked[row])][:blocks]
+    talks = tuple(((prompt.asking(one.question, [], ""), one.answer),) for one in chosen)
+    return Lesson(prompt.opening(drawing.pixels, []), talks)
+
+
 def about_what_was_told(rng: Rng, blocks: int) -> Lesson:
     """No photo: questions with the notes about whom they name, or about everybody."""
     talks = []
@@ -102,7 +138,12 @@ class Sort:
     rows: int  # in place of one of the longest sort
 
 
-SORTS = (Sort(about_a_photo, 0.65, 1), Sort(about_one_picture, 0.2, 2), Sort(about_what_was_told, 0.15, 1))
+SORTS = (
+    Sort(about_a_photo, 0.55, 1),
+    Sort(about_a_scene, 0.25, 3),
+    Sort(about_one_picture, 0.1, 2),
+    Sort(about_what_was_told, 0.1, 1),
+)
 
 
 def sort_of_lessons(rng: Rng) -> Sort:

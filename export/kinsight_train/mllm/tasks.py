@@ -60,7 +60,7 @@ def caption(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
 
 def who(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
     """Everybody known, with positions; then what else there is."""
-    question = _one_of(
+    question = one_of(
         ("Who is in this photo?", "Who is in the photo?", "Who is this?", "Who do you see?"), rng
     )
     return Exchange("who", question, who_is_there(facts, [one.concept.name for one in scene.known]))
@@ -69,7 +69,7 @@ def who(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
 def where(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
     """Where one of the known is; that they are not there where they are not."""
     one = _anyone(scene, rng)
-    question = _one_of(("Where is {}?", "Where is {} in the photo?", "Which side is {} on?"), rng)
+    question = one_of(("Where is {}?", "Where is {} in the photo?", "Which side is {} on?"), rng)
     return _about("where", question, one, presence(one.concept, facts, _names(scene)))
 
 
@@ -79,7 +79,7 @@ def whether(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
     if not people:
         return None
     one = people[int(rng.integers(len(people)))]
-    question = _one_of(
+    question = one_of(
         ("Is {} in the photo?", "Is {} in this photo?", "Do you see {}?", "Can you see {}?"), rng
     )
     return _about("presence", question, one, presence(one.concept, facts, _names(scene), yes_no=True))
@@ -91,7 +91,7 @@ def colour(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
     if one is None:
         return None
     looks = one.individual
-    question = _one_of(("What colour is {}?", "Which colour does {} have?"), rng)
+    question = one_of(("What colour is {}?", "Which colour does {} have?"), rng)
     return _about("colour", question, one, f"{one.concept.name} is {looks.colour} and {looks.second}.")
 
 
@@ -101,7 +101,7 @@ def wears(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
     if one is None:
         return None
     worn = a_thing(f"{one.individual.accessory_colour} {one.individual.accessory}")
-    question = _one_of(("What does {} wear?", "What is {} wearing?"), rng)
+    question = one_of(("What does {} wear?", "What is {} wearing?"), rng)
     return _about("wears", question, one, f"{one.concept.name} wears {worn}.")
 
 
@@ -126,7 +126,7 @@ def neighbour(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
         looks = beside.individual
         thing = a_thing(f"{looks.colour} {looks.kind}")
         what = named[0] if named else thing[:1].upper() + thing[1:]
-    question = _one_of(("What is next to {}?", "Who is next to {}?", "What is beside {}?"), rng)
+    question = one_of(("What is next to {}?", "Who is next to {}?", "What is beside {}?"), rng)
     return _about("neighbour", question, one, f"{what} is next to {one.concept.name}.")
 
 
@@ -143,7 +143,7 @@ def looks(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
     one = _present(scene, facts, rng)
     if one is None:
         return None
-    question = _one_of(("What does {} look like?", "Describe {}."), rng)
+    question = one_of(("What does {} look like?", "Describe {}."), rng)
     return _about("looks", question, one, f"{one.concept.name} is {appearance(one.individual)}.")
 
 
@@ -153,7 +153,7 @@ def everything(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
         return None
     things = sorted(scene.drawing.things, key=lambda thing: thing.xyxy[0])
     whole = [f"{a_thing(f'{t.individual.colour} {t.individual.kind}')} {scene.place(t)}" for t in things]
-    question = _one_of(("What is in the photo?", "What can be seen?"), rng)
+    question = one_of(("What is in the photo?", "What can be seen?"), rng)
     return Exchange("everything", question, f"I see {joined(whole)}.")
 
 
@@ -169,7 +169,7 @@ def place(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
     """Where the photo was taken."""
     if scene.drawing is None:
         return None
-    question = _one_of(("Where was this photo taken?", "What place is this?"), rng)
+    question = one_of(("Where was this photo taken?", "What place is this?"), rng)
     return Exchange("place", question, f"The photo was taken {PLACE_WORDS[scene.drawing.place]}.")
 
 
@@ -201,16 +201,16 @@ def stranger(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
 OF_A_PHOTO: tuple[tuple[Task, float], ...] = (
     (caption, 1.0),
     (who, 1.5),
-    (where, 1.5),
+    (where, 2.5),
     (whether, 2.5),
     (colour, 1.2),
     (wears, 0.8),
     (doing, 0.7),
     (neighbour, 0.7),
     (kind, 0.5),
-    (place, 0.7),
+    (place, 1.0),
     (looks, 1.2),
-    (everything, 1.2),
+    (everything, 1.0),
     (told, 0.8),
     (untold, 0.3),
 )
@@ -246,5 +246,6 @@ def _names(scene: Situation) -> list[str]:
     return [one.concept.name for one in scene.known]
 
 
-def _one_of(options: tuple[str, ...], rng: Rng) -> str:
+def one_of(options: tuple[str, ...], rng: Rng) -> str:
+    """One of the texts."""
     return options[int(rng.integers(len(options)))]
