@@ -15,6 +15,10 @@ from kinsight.types import Box, Concept, Pixels
 Rng = np.random.Generator
 REFERENCE_WH = (176, 176)
 _MOST_REFERENCES = 3
+POSITIONS = tuple(
+    position((x, y, x + 1, y + 1), 100, 100) for y in (10.0, 50.0, 90.0) for x in (10.0, 50.0, 90.0)
+)
+"""All that `position` may say."""
 VISIBLE = 0.4
 """Share of a thing that shows, from which on it is spoken of."""
 _INVENTED = {

@@ -9,17 +9,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinsight.drawn import ATTRIBUTES, Drawing, individual, look_alike, random_scene
+from kinsight.drawn import ATTRIBUTES, PLACES, Drawing, individual, look_alike, random_scene
 from kinsight.drawn.scenes import draw_scene
 from kinsight.image import crop
+from kinsight.prompt import position
 from kinsight.types import Box, Floats
 from kinsight_train.loop import Losses
-from kinsight_train.mllm.cast import REFERENCE_WH, loose
+from kinsight_train.mllm.cast import POSITIONS, REFERENCE_WH, loose
 from kinsight_train.mllm.model import Mllm, MllmShape
 from kinsight_train.mllm.picture import preprocess
 
-_ASPECTS = {name: len(values) for name, values in ATTRIBUTES.items()} | {"posture": 4}
 _POSTURES = ("", "standing", "sitting", "lying")
+_ASPECTS = {name: len(values) for name, values in ATTRIBUTES.items()} | {
+    "posture": len(_POSTURES),
+    "position": len(POSITIONS),  # of the whole thing: else no token knows where it stands itself
+    "place": len(PLACES),
+}
 _NOTHING = -1
 _LEAST_SHARE = 0.2  # of a cell, for the thing in it to count
 
@@ -58,9 +63,11 @@ class ViewBatches:
             x0, y0, x1, y1 = loose(drawing.things[0].xyxy, rng)
             pixels = crop(drawing.pixels, (x0, y0, x1, y1))
             boxes = [(0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))]
-        boxes = [_letterboxed(box, pixels.shape[1], pixels.shape[0], side) for box in boxes]
+        height, width = pixels.shape[:2]
+        rows = [_aspects(drawing, row, position(box, width, height)) for row, box in enumerate(boxes)]
+        boxes = [_letterboxed(box, width, height, side) for box in boxes]
         grids = (side // self.shape.patch_px, int(self.shape.picture_tokens**0.5))
-        patches, tokens = (_labels(drawing, boxes, side, cells) for cells in grids)
+        patches, tokens = (_labels(rows, boxes, side, cells) for cells in grids)
         return preprocess(pixels, side), patches, tokens
 
 
@@ -119,16 +126,16 @@ def _loss(scores: Tensor, labels: Tensor) -> Tensor:
     return total
 
 
-def _labels(drawing: Drawing, boxes: list[Box], side: int, cells: int) -> np.ndarray:
-    """int64 (cells * cells, aspects): of the thing that fills most of a cell, -1 where none does."""
+def _labels(aspects: list[list[int]], boxes: list[Box], side: int, cells: int) -> np.ndarray:
+    """int64 (cells * cells, aspects): those of the thing that fills most of a cell, -1 where none does."""
     edges = np.linspace(0, side, cells + 1)
     shares = [
         np.outer(_overlap(edges, box[1], box[3]), _overlap(edges, box[0], box[2])).ravel() for box in boxes
     ]
     share = np.stack(shares)  # (things, cells * cells)
     best = share.argmax(axis=0)
-    rows = np.array([_aspects(drawing, row) for row in range(len(boxes))], np.int64)
-    return np.where(share.max(axis=0)[:, None] >= _LEAST_SHARE, rows[best], _NOTHING)
+    shown = np.array(aspects, np.int64)[best]
+    return np.where(share.max(axis=0)[:, None] >= _LEAST_SHARE, shown, _NOTHING)
 
 
 def _overlap(edges: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -137,12 +144,14 @@ def _overlap(edges: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.asarray(np.clip(inside / (edges[1] - edges[0]), 0, 1))
 
 
-def _aspects(drawing: Drawing, row: int) -> list[int]:
+def _aspects(drawing: Drawing, row: int, where: str) -> list[int]:
     thing = drawing.things[row]
     values = thing.individual.values()
     return [
         *(ATTRIBUTES[name].index(value) for name, value in values.items()),
         _POSTURES.index(thing.posture),
+        POSITIONS.index(where),
+        list(PLACES).index(drawing.place),
     ]
 
 

@@ -11,16 +11,12 @@ from torch.nn import functional
 
 from kinsight import prompt
 from kinsight.drawn import COLOURS
-from kinsight_train.mllm.cast import Known, Situation, listed, situation
+from kinsight_train.mllm.cast import POSITIONS, Known, Situation, listed, situation
 from kinsight_train.mllm.lessons import NO_LABEL, batched, packed
 from kinsight_train.mllm.model import Mllm
 from kinsight_train.mllm.sorts import Lesson
 from kinsight_train.mllm.tasks import PLACE_WORDS
 from kinsight_train.mllm.tokenizer import MllmTokenizer
-
-_POSITIONS = tuple(
-    prompt.position((x, y, x + 1, y + 1), 100, 100) for y in (10.0, 50.0, 90.0) for x in (10.0, 50.0, 90.0)
-)
 
 
 @dataclass(frozen=True)
@@ -51,8 +47,8 @@ def position(scene: Situation, rng: np.random.Generator) -> Choice | None:
     one = _anyone(scene.present(), rng)
     if one is None:
         return None
-    answers = tuple(f"{one.concept.name} is in the photo, {words}." for words in _POSITIONS)
-    return Choice(f"Where is {one.concept.name}?", answers, _POSITIONS.index(scene.place(scene.thing(one))))
+    answers = tuple(f"{one.concept.name} is in the photo, {words}." for words in POSITIONS)
+    return Choice(f"Where is {one.concept.name}?", answers, POSITIONS.index(scene.place(scene.thing(one))))
 
 
 def colour(scene: Situation, rng: np.random.Generator) -> Choice | None:
