@@ -140,6 +140,14 @@ def test_forget_asks_first(kinsight: Terminal, monkeypatch: pytest.MonkeyPatch) 
         assert store.concepts() == []
 
 
+def test_forget_takes_what_the_language_model_kept(kinsight: Terminal) -> None:
+    readings = kinsight.home / "cache" / "llm" / "states"
+    readings.mkdir(parents=True)
+    (readings / "of-lala.blob").write_bytes(b"Lala")
+    fine(kinsight("forget", "lala", "--yes"))
+    assert not readings.parent.exists()
+
+
 def test_no_control_character_of_a_name_reaches_the_terminal(kinsight: Terminal) -> None:
     """The store lets none in, but another program may."""
     with sqlite3.connect(kinsight.home / "store.db") as db:

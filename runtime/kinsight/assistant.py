@@ -119,7 +119,7 @@ class Assistant:
                 f"the bundle {self.bundle.name} has no language model",
                 "use another bundle for ask, caption and chat",
             )
-        return load_llm(self.bundle.llm, self.device)
+        return load_llm(self.bundle.llm, self.device, self.home.readings)
 
     @cached_property
     def rules(self) -> Rules:

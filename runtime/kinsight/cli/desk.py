@@ -14,6 +14,7 @@ from kinsight.cli.show import clean_line
 
 if TYPE_CHECKING:
     from kinsight.assistant import Assistant
+    from kinsight.home import Home
     from kinsight.store import Store
 
 DRAWN = "this bundle only knows drawn scenes; `kinsight-export bundle --help` tells how to make another"
@@ -57,10 +58,15 @@ class Desk:
 
     def store(self) -> Store:
         """The open store, for verbs that need no bundle."""
-        from kinsight.home import open_home
         from kinsight.store import Store
 
-        return Store.open(open_home(self.home).store)
+        return Store.open(self.opened_home().store)
+
+    def opened_home(self) -> Home:
+        """The home folder, made where it is absent."""
+        from kinsight.home import open_home
+
+        return open_home(self.home)
 
     def choice(self, line: str) -> None:
         """What was chosen automatically, which nobody wants to read beside JSON."""

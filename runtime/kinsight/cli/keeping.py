@@ -115,6 +115,7 @@ def forget(desk: Desk, name: str, yes: bool) -> None:
             )
         if not yes and not click.confirm(f"Forget {what}? This cannot be undone.", err=True):
             raise click.Abort
+        desk.opened_home().forget_readings()
         store.forget(concept.name)
     say(f"{clean_line(concept.name)} is forgotten.")
 
