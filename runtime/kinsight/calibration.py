@@ -41,7 +41,7 @@ def probability(similarities: Floats, calibration: Calibration) -> Floats:
 
 
 def needed_similarity(chance: float, calibration: Calibration) -> float:
-    """The least cosine whose probability is `chance`, 0..1, along the bundle's curve; inf where none has it."""
+    """The least cosine whose probability is `chance`, 0..1, along the bundle's curve; inf if none has it."""
     similarities, heights = np.array(calibration.curve).T
     rising = np.maximum.accumulate(heights)
     if chance > rising[-1]:

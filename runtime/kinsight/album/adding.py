@@ -16,7 +16,7 @@ from kinsight.embed import embed_scenes
 from kinsight.errors import PhotoError
 from kinsight.image import PHOTO_SUFFIXES, decode, encode_jpeg, read_file, thumbnail
 from kinsight.store import AlbumPhoto, FileStamp, NewPhoto, Seer, Store
-from kinsight.types import Photo, Regions
+from kinsight.types import Photo
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
@@ -179,9 +179,9 @@ def _files(paths: Sequence[Path], skipped: list[Skipped]) -> Iterator[Path]:
     a dot, and no folder behind a link."""
     for path in paths:
         if not path.is_dir():
-            yield path.absolute()
+            yield path.resolve()
             continue
-        for folder, folders, names in os.walk(path.absolute(), onerror=lambda error: _refuse(error, skipped)):
+        for folder, folders, names in os.walk(path.resolve(), onerror=lambda error: _refuse(error, skipped)):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 if Path(name).suffix.lower() in PHOTO_SUFFIXES and not name.startswith("."):

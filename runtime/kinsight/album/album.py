@@ -29,8 +29,8 @@ class Album:
 
         A photo is known by its content, so one that was moved or renamed is not looked at again. Photos are
         kept in batches, each in one transaction: whoever is stopped goes on where the last batch ended. What
-        cannot be read never stops the run; it is told at the end. Raises BundleError where the bundle was never
-        calibrated.
+        cannot be read never stops the run; it is told at the end. Raises BundleError where the bundle was
+        never calibrated.
         """
         return Adder(self._store, self._eyes, progress).add(paths)
 
@@ -73,6 +73,10 @@ class Album:
         """The inbox: things that recur in photos and have no name, largest group first."""
         return inbox.unnamed_groups(self.shots(), self._eyes)
 
+    def group(self, group_id: str) -> Group:
+        """One group of the inbox; ConfigError where there is none of this id."""
+        return inbox.find_group(self.groups(), group_id)
+
     def name(self, group_id: str, naming: Naming, only: Sequence[int] = ()) -> Concept:
         """Teach a concept from a group, or from its members with these numbers (from 1); undo takes it back.
 
@@ -80,7 +84,7 @@ class Album:
         those that cover the rest. The members that are left out are kept as "this is not it". Raises
         ConfigError where there is no such group or number, PhotoError where the photos are gone.
         """
-        group = inbox.find_group(self.groups(), group_id)
+        group = self.group(group_id)
         mine, others = inbox.chosen(group, only)
         shots = self.shots()
         views, negatives = (inbox.views_of(shots, part, self._eyes) for part in (mine, others))
@@ -90,7 +94,7 @@ class Album:
 
     def drop(self, group_id: str) -> Group:
         """Ask no more about a group; undo takes it back. ConfigError where there is no such group."""
-        group = inbox.find_group(self.groups(), group_id)
+        group = self.group(group_id)
         spots = [(member.photo.sha256, member.xyxy) for member in group.members]
         self._store.album.hide(spots, f"hid the group {group.id} of {len(spots)} x {group.label}")
         return group
@@ -100,7 +104,7 @@ class Album:
         return sheet.found_sheet(found, self._thumbnails([one.photo for one in found]))
 
     def group_sheet(self, group: Group) -> Pixels:
-        """The members of a group as one picture, with their numbers."""
+        """The members of a group as one picture, with their numbers; cut from the photos if still there."""
         return sheet.members_sheet(group, self._thumbnails([member.photo for member in group.members]))
 
     def groups_sheet(self, groups: Sequence[Group]) -> Pixels:

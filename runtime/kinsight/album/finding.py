@@ -29,7 +29,9 @@ class Found:
     asked: tuple[str, ...] = ()  # the names that were asked for, each of a box; none for a text or picture
 
 
-def nearest(shots: Shots, query: Floats, limit: int, of: Sequence[str]) -> list[tuple[int, float, Box | None]]:
+def nearest(
+    shots: Shots, query: Floats, limit: int, of: Sequence[str]
+) -> list[tuple[int, float, Box | None]]:
     """(photo, cosine, box or None for the whole photo) of the photos nearest to a vector (dim,), best first.
 
     `of` says what counts: "regions", "whole" or both.
@@ -70,7 +72,7 @@ def recognised(shots: Shots, photo: int, eyes: Eyes) -> Recognised:
 
 
 def accepted(shots: Shots, photo: int, eyes: Eyes) -> dict[int, tuple[Match, Box | None]]:
-    """Everybody who is recognised: concept id -> match, and its box or None where only the whole photo tells."""
+    """Everybody who is recognised: concept id -> match, and its box, None where no box carries it."""
     matches, whole = recognised(shots, photo, eyes)
     boxes = [shots.regions.box(row) for row in shots.rows(photo)]
     rows: list[tuple[tuple[Match, ...], Box | None]] = [*zip(matches, boxes, strict=True), (whole, None)]
@@ -100,4 +102,6 @@ def with_names(shots: Shots, concept_ids: Sequence[int], eyes: Eyes) -> Iterator
 def _near(vectors: Floats, views: Floats, least: float) -> NDArray[np.bool_]:
     """bool (m,): some view is at least so near; in chunks, since m times n may be large."""
     chunks = (vectors[start : start + _CHUNK] for start in range(0, len(vectors), _CHUNK))
-    return np.concatenate([np.zeros(0, np.bool_), *((chunk @ views.T >= least).any(axis=1) for chunk in chunks)])
+    return np.concatenate(
+        [np.zeros(0, np.bool_), *((chunk @ views.T >= least).any(axis=1) for chunk in chunks)]
+    )

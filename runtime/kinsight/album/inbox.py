@@ -22,6 +22,8 @@ from kinsight.types import Box, Photo
 
 MOST_VIEWS = 5
 """Views that are taken from a group, and crops of the others that are not it."""
+_LEAST_SCORE = 0.2
+"""Of the detector: less than for a word in an answer, as being there again and again is evidence itself."""
 _ID_LENGTH = 6
 
 
@@ -86,7 +88,7 @@ def views_of(shots: Shots, members: Sequence[Member], eyes: Eyes) -> tuple[NewVi
     order = typical_first(shots.vectors[[member.row for member in members]], len(members)) if members else []
     views: list[NewView] = []
     for row in order:
-        photo = _as_it_was(members[row].photo)
+        photo = as_it_was(members[row].photo)
         if photo is not None and len(views) < MOST_VIEWS:
             views.append(new_view(photo, members[row].xyxy, eyes.embedder))
     if members and not views:
@@ -98,13 +100,13 @@ def views_of(shots: Shots, members: Sequence[Member], eyes: Eyes) -> tuple[NewVi
 
 
 def _unnamed(shots: Shots, eyes: Eyes) -> Iterator[int]:
-    """Rows of the sure regions in which nobody is recognised, not even perhaps."""
+    """Rows of the regions in which nobody is recognised, not even perhaps."""
     familiar = set(resembling(shots, None, eyes))
     for photo in range(len(shots.photos)):
         rows = list(shots.rows(photo))
         matches = recognised(shots, photo, eyes)[0] if photo in familiar else ()
         named = [row for row, found in enumerate(matches) if any(m.decision != "unknown" for m in found)]
-        yield from (rows[row] for row in notable(shots.regions.take(rows), named))
+        yield from (rows[row] for row in notable(shots.regions.take(rows), named, _LEAST_SCORE))
 
 
 def _group(shots: Shots, rows: list[int]) -> Group:
@@ -118,8 +120,8 @@ def _group(shots: Shots, rows: list[int]) -> Group:
     return Group(hashlib.sha256("\n".join(spots).encode()).hexdigest()[:_ID_LENGTH], label, tuple(members))
 
 
-def _as_it_was(photo: AlbumPhoto) -> Photo | None:
-    """The photo, decoded; None where its file is gone or has another content now."""
+def as_it_was(photo: AlbumPhoto) -> Photo | None:
+    """The photo of the album, decoded; None where its file is gone or has another content now."""
     try:
         found = load(photo.path)
     except PhotoError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kinsight.album.finding import Found
-from kinsight.album.inbox import Group
+from kinsight.album.inbox import Group, Member, as_it_was
 from kinsight.errors import ConfigError
 from kinsight.image import Mark, annotate, contact_sheet, crop, decode
 from kinsight.types import Box, Pixels
@@ -31,7 +31,7 @@ def found_sheet(found: Sequence[Found], thumbnails: Sequence[bytes]) -> Pixels:
 def members_sheet(group: Group, thumbnails: Sequence[bytes]) -> Pixels:
     """One cell a member, with its number."""
     pictures = [
-        _cut(member.xyxy, member.photo.width, thumbnail)
+        _cut(member, photo.pixels if (photo := as_it_was(member.photo)) else decode(thumbnail).pixels)
         for member, thumbnail in zip(group.members, thumbnails, strict=True)
     ]
     captions = [f"{number}: {member.photo.name}" for number, member in enumerate(group.members, 1)]
@@ -46,7 +46,7 @@ def groups_sheet(groups: Sequence[Group], thumbnails: Sequence[Sequence[bytes]])
     pictures: list[Pixels] = []
     captions: list[str] = []
     for group, pieces in zip(groups, thumbnails, strict=True):
-        cut = [_cut(m.xyxy, m.photo.width, piece) for m, piece in zip(group.members, pieces, strict=False)]
+        cut = [_cut(m, decode(piece).pixels) for m, piece in zip(group.members, pieces, strict=False)]
         pictures += cut + [_blank(cut[0])] * (columns - len(cut))
         captions += [f"{group.id}: {len(group.members)} x {group.label}", *[""] * (columns - 1)]
     return contact_sheet(pictures, captions, columns, _SMALL_WH)
@@ -63,9 +63,9 @@ def _marked(found: Found, thumbnail: bytes) -> Pixels:
     return annotate(pixels, marks)
 
 
-def _cut(box: Box, photo_width: int, thumbnail: bytes) -> Pixels:
-    pixels = decode(thumbnail).pixels
-    return crop(pixels, _scaled(box, photo_width, pixels), _ROOM)
+def _cut(member: Member, pixels: Pixels) -> Pixels:
+    """What a region shows, from the photo or a smaller copy of it."""
+    return crop(pixels, _scaled(member.xyxy, member.photo.width, pixels), _ROOM)
 
 
 def _scaled(box: Box, photo_width: int, pixels: Pixels) -> Box:

@@ -78,6 +78,12 @@ def on_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
+def progress(what: str, done: int, total: int) -> None:
+    """One line on a terminal, rewritten in place; nothing where the output goes elsewhere."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{what}: {done} of {total}", err=True, nl=done == total)
+
+
 Callback = Callable[[click.Context, click.Parameter, Any], None]
 
 

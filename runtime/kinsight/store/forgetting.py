@@ -18,7 +18,7 @@ _TEXT_COLUMNS = ("category", "info", "fingerprint")
 
 
 def forget(db: Database, concept: Concept) -> int:
-    """Delete a concept, its pictures among the negatives of others, and what journal and album know of either.
+    """Delete a concept, its pictures among the negatives of others, and what journal and album know of it.
 
     A photo leaves the album, thumbnail and vectors and all, where it shows the concept or its path names it;
     the file stays where it is. Only leaving the region out would not do: the thumbnail and the vector of the

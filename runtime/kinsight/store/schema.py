@@ -107,7 +107,7 @@ def m002_album(db: Database) -> None:
     """Photos that were looked at on purpose, with their regions; no name is written here.
 
     The vectors of a photo and of its regions are all of the photo's `embedder_id`; `alike` is the cosine from
-    which on two vectors of an embedder may show the same individual. What the user hid in the inbox is known by
-    the photo's hash and the box, so that it stays hidden when the photo is looked at anew.
+    which on two vectors of an embedder may show the same individual. What the user hid in the inbox is known
+    by the photo's hash and the box, so that it stays hidden when the photo is looked at anew.
     """
     db.executescript(_ALBUM)

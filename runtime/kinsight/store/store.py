@@ -170,8 +170,9 @@ class Store:
     def forget(self, name: str) -> int:
         """Delete a concept with all that hangs on it, for good: no byte of it stays in the store's files.
 
-        Photos of the album that show or name it leave the album (their files stay where they are); returns how
-        many these were.
+        Photos of the album that may show or name it leave the album, while their files stay; returns how many
+        these were.
+
         Its entries leave the journal, and so do others that mention it; what the infos of other concepts say
         stays. Where another process keeps the old pages from being overwritten, StoreBusy says so; the
         concept is gone all the same, and the next `open` overwrites them.
