@@ -87,7 +87,8 @@ class Album:
         group = self.group(group_id)
         mine, others = inbox.chosen(group, only)
         shots = self.shots()
-        views, negatives = (inbox.views_of(shots, part, self._eyes) for part in (mine, others))
+        views = inbox.views_of(shots, mine, self._eyes)
+        negatives = inbox.negatives_of(shots, others, self._eyes)
         return self._store.album.name(
             Naming(naming.name, views, negatives, naming.category, naming.info, naming.known)
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from kinsight.teach import new_view
 from kinsight.types import Box, Photo
 
 MOST_VIEWS = 5
-"""Views that are taken from a group, and crops of the others that are not it."""
+"""Views that are taken from a group."""
 _LEAST_SCORE = 0.2
 """Of the detector: less than for a word in an answer, as being there again and again is evidence itself."""
 _ID_LENGTH = 6
@@ -85,18 +85,30 @@ def views_of(shots: Shots, members: Sequence[Member], eyes: Eyes) -> tuple[NewVi
 
     Raises PhotoError where none of the photos is where it was.
     """
-    order = typical_first(shots.vectors[[member.row for member in members]], len(members)) if members else []
     views: list[NewView] = []
-    for row in order:
+    for row in typical_first(shots.vectors[[member.row for member in members]], len(members)):
         photo = as_it_was(members[row].photo)
         if photo is not None and len(views) < MOST_VIEWS:
             views.append(new_view(photo, members[row].xyxy, eyes.embedder))
-    if members and not views:
-        raise PhotoError(
-            f"{members[0].photo.path} and the other photos of the group are not where they were",
-            "run `kinsight album add` with the folder in which they are now",
-        )
+    if not views:
+        raise _gone(members[0])
     return tuple(views)
+
+
+def negatives_of(shots: Shots, members: Sequence[Member], eyes: Eyes) -> tuple[NewView, ...]:
+    """All these regions as "this is not it", each with the very vector that the album has of it.
+
+    So nothing is nearer to the region than its own negative, and it is never taken for what it is not. Raises
+    PhotoError where a photo is not where it was.
+    """
+    negatives: list[NewView] = []
+    for member in members:
+        photo = as_it_was(member.photo)
+        if photo is None:
+            raise _gone(member)
+        crop = new_view(photo, member.xyxy, eyes.embedder)
+        negatives.append(replace(crop, vector=shots.vectors[member.row]))
+    return tuple(negatives)
 
 
 def _unnamed(shots: Shots, eyes: Eyes) -> Iterator[int]:
@@ -118,6 +130,13 @@ def _group(shots: Shots, rows: list[int]) -> Group:
     ((label, _),) = Counter(member.label for member in members).most_common(1)
     spots = sorted(f"{member.photo.sha256} {member.xyxy}" for member in members)
     return Group(hashlib.sha256("\n".join(spots).encode()).hexdigest()[:_ID_LENGTH], label, tuple(members))
+
+
+def _gone(member: Member) -> PhotoError:
+    return PhotoError(
+        f"{member.photo.path} is not where it was, or has another content now",
+        "run `kinsight album add` with the folder in which it is now",
+    )
 
 
 def as_it_was(photo: AlbumPhoto) -> Photo | None:
