@@ -368,7 +368,7 @@ def test_groups_are_alike_throughout() -> None:
     vectors = circle(0, 10, 20, 30, 40, 90, 92)
     least = float(np.cos(np.radians(21)))
     groups = alike_groups(vectors, np.arange(7), least)
-    assert sorted(sum(groups, [])) == [0, 1, 2, 3, 5, 6] or sorted(sum(groups, [])) == list(range(7))
+    assert [5, 6] in groups and len(groups) > 2
     for rows in groups:
         assert (vectors[rows] @ vectors[rows].T >= least).all()
     assert alike_groups(vectors, np.zeros(7, np.int64), least) == []
@@ -389,7 +389,7 @@ def test_groups_of_many_random_vectors() -> None:
         for group in groups:
             assert (vectors[group] @ vectors[group].T >= least - 1e-6).all()
             assert len(set(photos[group].tolist())) == len(group)
-        joined = [group for group in groups] + [[row] for row in range(60) if row not in rows]
+        joined = groups + [[row] for row in range(60) if row not in rows]
         for one in range(len(joined)):
             for two in range(one):
                 both = joined[one] + joined[two]

@@ -87,8 +87,8 @@ class Album:
         group = self.group(group_id)
         mine, others = inbox.chosen(group, only)
         shots = self.shots()
-        views = inbox.views_of(shots, mine, self._eyes)
-        negatives = inbox.negatives_of(shots, others, self._eyes)
+        views = (inbox.exact_views if others else inbox.views_of)(shots, mine, self._eyes)
+        negatives = inbox.exact_views(shots, others, self._eyes)
         return self._store.album.name(
             Naming(naming.name, views, negatives, naming.category, naming.info, naming.known)
         )

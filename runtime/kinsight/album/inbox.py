@@ -95,20 +95,19 @@ def views_of(shots: Shots, members: Sequence[Member], eyes: Eyes) -> tuple[NewVi
     return tuple(views)
 
 
-def negatives_of(shots: Shots, members: Sequence[Member], eyes: Eyes) -> tuple[NewView, ...]:
-    """All these regions as "this is not it", each with the very vector that the album has of it.
+def exact_views(shots: Shots, members: Sequence[Member], eyes: Eyes) -> tuple[NewView, ...]:
+    """All of these regions, each with the very vector that the album has of it.
 
-    So nothing is nearer to the region than its own negative, and it is never taken for what it is not. Raises
-    PhotoError where a photo is not where it was.
+    Where a group is split, nothing is nearer to a region than its own view or negative, however alike the
+    others are. Raises PhotoError where a photo is not where it was.
     """
-    negatives: list[NewView] = []
+    views: list[NewView] = []
     for member in members:
         photo = as_it_was(member.photo)
         if photo is None:
             raise _gone(member)
-        crop = new_view(photo, member.xyxy, eyes.embedder)
-        negatives.append(replace(crop, vector=shots.vectors[member.row]))
-    return tuple(negatives)
+        views.append(replace(new_view(photo, member.xyxy, eyes.embedder), vector=shots.vectors[member.row]))
+    return tuple(views)
 
 
 def _unnamed(shots: Shots, eyes: Eyes) -> Iterator[int]:
