@@ -6,6 +6,8 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -67,6 +69,23 @@ def test_add_list_and_remove(kinsight: Terminal, folder: Path) -> None:
     assert fine(kinsight("album", "remove", "--missing")).out.startswith("1 photo removed")
     assert fine(kinsight("album", "remove", folder)).out.startswith("2 photos removed")
     assert fine(kinsight("album", "list")).out == "The album is empty: kinsight album add FOLDER.\n"
+
+
+STEADY = """
+from kinsight.cli.desk import steady_progress
+from kinsight.image.stderr import holding_stderr
+with steady_progress() as progress:
+    holding_stderr(lambda: progress("album", 1, 2))
+    progress("album", 2, 2)
+"""
+
+
+def test_progress_is_seen_while_a_thread_decodes() -> None:
+    screen, terminal = os.openpty()
+    subprocess.run([sys.executable, "-c", STEADY], stderr=terminal, check=True)
+    os.close(terminal)
+    assert os.read(screen, 1000) == b"\ralbum: 1 of 2\ralbum: 2 of 2\r\n"
+    os.close(screen)
 
 
 def test_what_is_not_there(kinsight: Terminal, folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kinsight.cli.desk import AS_JSON, Desk, desk_options, on_terminal, pass_desk, progress
+from kinsight.cli.desk import AS_JSON, Desk, desk_options, on_terminal, pass_desk, steady_progress
 from kinsight.cli.show import columns, counted, print_json, say
 from kinsight.errors import ConfigError
 
@@ -42,7 +42,7 @@ def add(context: click.Context, desk: Desk, paths: tuple[Path, ...]) -> None:
     for path in paths:
         if not path.exists():
             raise ConfigError(f"there is no file or folder {path}", "check the path")
-    with desk.assistant() as assistant:
+    with desk.assistant() as assistant, steady_progress() as progress:
         started = time.monotonic()
         report = assistant.album.add(paths, progress)
         spent = time.monotonic() - started

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from kinsight.assistant import Assistant
     from kinsight.store import Store
 
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, how many there are."""
 DRAWN = "this bundle only knows drawn scenes; run `kinsight pull NAME` for one that knows photos"
 """Said whenever a picture of the user's own may be looked at."""
 
@@ -81,7 +86,21 @@ def on_terminal() -> bool:
 def progress(what: str, done: int, total: int) -> None:
     """One line on a terminal, rewritten in place; nothing where the output goes elsewhere."""
     if sys.stderr.isatty():
-        click.echo(f"\r{what}: {done} of {total}", err=True, nl=done == total)
+        _rewrite(sys.stderr, what, done, total)
+
+
+@contextmanager
+def steady_progress() -> Iterator[Progress]:
+    """`progress` beside threads that decode pictures: these now and then hold standard error for themselves."""
+    if not sys.stderr.isatty():
+        yield progress
+        return
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal:
+        yield partial(_rewrite, terminal)
+
+
+def _rewrite(terminal: TextIO, what: str, done: int, total: int) -> None:
+    click.echo(f"\r{what}: {done} of {total}", terminal, nl=done == total)
 
 
 Callback = Callable[[click.Context, click.Parameter, Any], None]
