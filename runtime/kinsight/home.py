@@ -41,7 +41,7 @@ class Home:
 
     @property
     def readings(self) -> Path:
-        """Folder of what the language model made of pictures and notes; in the cache, and goes at `forget`."""
+        """Folder of what the language model made of pictures and notes; it goes at `forget`."""
         return self.cache / "llm"
 
     def forget_readings(self) -> None:

@@ -8,9 +8,12 @@ from typing import NoReturn
 import click
 
 from kinsight import __version__
+from kinsight.cli.album import album
 from kinsight.cli.asking import ask, caption, chat
 from kinsight.cli.desk import Desk, desk_options
 from kinsight.cli.door import enter
+from kinsight.cli.finding import find
+from kinsight.cli.inbox import inbox
 from kinsight.cli.keeping import concepts, edit, forget, history, show, undo
 from kinsight.cli.measuring import bench, evaluate
 from kinsight.cli.teaching import look, remember
@@ -43,10 +46,12 @@ def cli(context: click.Context) -> None:
 for _verb in (
     *(remember, look, ask, caption, chat),
     *(concepts, show, edit, forget, undo, history),
-    *(doctor, demo),
+    *(find, doctor, demo),
 ):
     _verb.params.extend(desk_options(hidden=True))
     cli.add_command(_verb)
+cli.add_command(album)
+cli.add_command(inbox)
 cli.add_command(evaluate)
 cli.add_command(bench)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kinsight.cli.desk import AS_JSON, Desk, into, on_terminal, pass_desk
-from kinsight.cli.show import clean_line, columns, print_json, say
+from kinsight.cli.show import clean_line, columns, counted, print_json, say
 from kinsight.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def edit(desk: Desk, wanted: Edit, name: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @pass_desk
 def forget(desk: Desk, name: str, yes: bool) -> None:
-    """Delete NAME with all its views, for good."""
+    """Delete NAME with all its views, for good; photos that may show it leave the album, their files stay."""
     with desk.store() as store:
         concept = store.concept(name)
         what = f"{clean_line(concept.name)} with {_views(concept)}"
@@ -116,8 +116,10 @@ def forget(desk: Desk, name: str, yes: bool) -> None:
         if not yes and not click.confirm(f"Forget {what}? This cannot be undone.", err=True):
             raise click.Abort
         desk.opened_home().forget_readings()
-        store.forget(concept.name)
+        left = store.forget(concept.name)
     say(f"{clean_line(concept.name)} is forgotten.")
+    if left:
+        say(f"{counted(left, 'photo')} that may show or name it left the album; the files stay.")
 
 
 @click.command(epilog="Example: kinsight undo")
@@ -178,9 +180,5 @@ def _short(text: str) -> str:
 
 
 def _views(concept: Concept) -> str:
-    negatives = f", {_count(len(concept.negatives), 'negative')}" if concept.negatives else ""
-    return _count(len(concept.views), "view") + negatives
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    negatives = f", {counted(len(concept.negatives), 'negative')}" if concept.negatives else ""
+    return counted(len(concept.views), "view") + negatives

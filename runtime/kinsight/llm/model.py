@@ -84,7 +84,7 @@ class Model:
         if not self._llama.llama_memory_seq_rm(memory, 0, position, -1):
             return False
         window = self._llama.llama_model_n_swa(self.handle)
-        return int(self._llama.llama_memory_seq_pos_min(memory, 0)) <= max(0, position - window)
+        return bool(self._llama.llama_memory_seq_pos_min(memory, 0) <= max(0, position - window))
 
     def state(self) -> bytes:
         """Everything that was read, for `set_state` of a model of the same files and settings."""

@@ -2,6 +2,23 @@
 
 from kinsight.store.journal import JournalEntry
 from kinsight.store.records import Changes, Kind, NewView, Owner, Vectors
+from kinsight.store.shelf import Shelf
+from kinsight.store.shelf_records import AlbumPhoto, FileStamp, Naming, NewPhoto, Seer, Shots
 from kinsight.store.store import Store
 
-__all__ = ["Changes", "JournalEntry", "Kind", "NewView", "Owner", "Store", "Vectors"]
+__all__ = [
+    "AlbumPhoto",
+    "Changes",
+    "FileStamp",
+    "JournalEntry",
+    "Kind",
+    "Naming",
+    "NewPhoto",
+    "NewView",
+    "Owner",
+    "Seer",
+    "Shelf",
+    "Shots",
+    "Store",
+    "Vectors",
+]

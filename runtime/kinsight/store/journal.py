@@ -14,6 +14,8 @@ from kinsight.errors import DuplicateName, NothingToUndo
 
 Row = dict[str, Any]
 NAME_COLUMNS = {"concept": "name_key", "alias": "alias_key"}
+NOBODY = 0
+"""Stands for the concept in a row that is about none."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Change:
             return row_id
         if table == "vector":
             row = _read(self.db, row["owner_kind"], row["owner_id"])
-        return int(row["concept_id"])
+        return int(row.get("concept_id", NOBODY))
 
 
 def undo(db: Database) -> str:

@@ -17,6 +17,7 @@ from kinsight.store.journal import Change, JournalEntry
 from kinsight.store.names import INFO_LENGTH, clean_name, clean_text
 from kinsight.store.opening import connect, plain_errors
 from kinsight.store.records import Changes, Kind, NewView, Owner, Vectors, require_unit
+from kinsight.store.shelf import Shelf
 from kinsight.types import Concept, Floats
 
 
@@ -33,6 +34,7 @@ class Store:
         self.path = path
         self._db = db
         self._lock = threading.RLock()
+        self.album = Shelf(self._reading, self._writing, self._changing)
 
     @classmethod
     def open(cls, path: Path | str, timeout: float = 10.0) -> Store:
@@ -165,8 +167,11 @@ class Store:
             _next_generation(db)
             return summary
 
-    def forget(self, name: str) -> None:
+    def forget(self, name: str) -> int:
         """Delete a concept with all that hangs on it, for good: no byte of it stays in the store's files.
+
+        Photos of the album that may show or name it leave the album, while their files stay; returns how many
+        these were.
 
         Its entries leave the journal, and so do others that mention it; what the infos of other concepts say
         stays. Where another process keeps the old pages from being overwritten, StoreBusy says so; the
@@ -174,7 +179,7 @@ class Store:
         """
         with self._writing() as db:
             concept = reading.concepts(db, reading.find(db, name))[0]
-            forget(db, concept)
+            left = forget(db, concept)
             db.execute("insert or replace into meta (key, value) values ('forgetting', '1')")
             _next_generation(db)
         try:
@@ -184,6 +189,7 @@ class Store:
                 f'"{concept.name}" is forgotten, but traces of it are still in the file: {error.problem}',
                 f"{error.mend}; they are overwritten when the store is opened the next time",
             ) from error
+        return left
 
     def put_vectors(self, embedder_id: str, owners: Sequence[Owner], vectors: Floats) -> int:
         """Keep what a new embedder made of stored pictures; return how many of the crops are still there.
