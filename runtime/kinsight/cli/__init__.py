@@ -13,6 +13,8 @@ from kinsight.cli.desk import Desk, desk_options
 from kinsight.cli.door import enter
 from kinsight.cli.keeping import concepts, edit, forget, history, show, undo
 from kinsight.cli.measuring import bench, evaluate
+from kinsight.cli.regrouping import merge, move, split
+from kinsight.cli.storing import store
 from kinsight.cli.teaching import look, remember
 from kinsight.cli.tending import demo, doctor
 
@@ -42,11 +44,12 @@ def cli(context: click.Context) -> None:
 
 for _verb in (
     *(remember, look, ask, caption, chat),
-    *(concepts, show, edit, forget, undo, history),
+    *(concepts, show, edit, merge, split, move, forget, undo, history),
     *(doctor, demo),
 ):
     _verb.params.extend(desk_options(hidden=True))
     cli.add_command(_verb)
+cli.add_command(store)
 cli.add_command(evaluate)
 cli.add_command(bench)
 
