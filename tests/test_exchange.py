@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from hashlib import sha256
@@ -29,15 +30,23 @@ def picture(seed: int) -> NewView:
     return NewView(encode_jpeg(pixels), made.xyxy, made.photo_sha256, made.embedder_id, made.vector)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """Lala with two views, a negative and an alias, and Tom."""
-    with Store.open(tmp_path / "store.db") as opened:
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store and the folder `out` of it: Lala with two views, a negative and two aliases, and Tom."""
+    place = tmp_path_factory.mktemp("exported")
+    with Store.open(place / "store.db") as opened:
         opened.remember(picture(1), "Lala", "dog", "She loves the sea.\nHer friend is Tom.")
         opened.add_view("Lala", picture(2))
         opened.add_negative("Lala", picture(3))
         opened.edit("Lala", Changes(add_aliases=("Lalita", "🐕\u200d🦺")))
         opened.remember(picture(4), "Tom / ../x")
+        assert export_folder(opened, place / "out", silent) == 2
+    return place
+
+
+@pytest.fixture
+def store(exported: Path, tmp_path: Path) -> Iterator[Store]:
+    with Store.open(shutil.copy(exported / "store.db", tmp_path)) as opened:
         yield opened
 
 
@@ -49,9 +58,8 @@ def other(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def folder(store: Store, tmp_path: Path) -> Path:
-    assert export_folder(store, tmp_path / "out", silent) == 2
-    return tmp_path / "out"
+def folder(exported: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported / "out", tmp_path / "out"))
 
 
 def content(store: Store, concept: Concept) -> dict[str, Any]:
@@ -302,6 +310,12 @@ def rap(folder: Path, image: str, **more: Any) -> None:
     folder.mkdir()
     (folder / "database.json").write_text(json.dumps(root), "utf-8")
     save(np.zeros((20, 1000, 3), np.uint8), folder / "anya.png")
+
+
+def test_a_name_in_brackets_keeps_them(other: Store, tmp_path: Path) -> None:
+    other.remember(picture(1), "<Anya>")
+    export_rap(other, tmp_path / "rap", silent)
+    assert [incoming.name for incoming in read_rap(tmp_path / "rap", silent)] == ["<Anya>"]
 
 
 @pytest.mark.parametrize("image", ["anya.png", "./example/anya.png", "example/anya.png", "{folder}/anya.png"])

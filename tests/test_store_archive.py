@@ -1,4 +1,4 @@
-"""Backups: whole or not at all, safe while running, nothing forgotten in them, nothing hostile out of them."""
+"""Backups: whole or not at all, nothing of the forgotten goes into them, nothing hostile comes out."""
 
 import os
 import shutil

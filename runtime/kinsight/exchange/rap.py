@@ -85,18 +85,17 @@ def read_rap(folder: Path, progress: Progress) -> list[Incoming]:
             paths[key].append(path)
     incoming = []
     for done, (key, record) in enumerate(records.items(), 1):
-        incoming.append(_incoming(folder, record, paths[key]))
+        name = record["name"]
+        bare = key[1:-1] if name == key and key.startswith("<") and key.endswith(">") else name
+        incoming.append(_incoming(folder, {**record, "name": bare}, paths[key]))
         progress("concepts read", done, len(records))
     return incoming
 
 
 def _incoming(folder: Path, record: dict[str, Any], paths: list[str]) -> Incoming:
     at = now()
-    name = record["name"]
-    if name.startswith("<") and name.endswith(">"):
-        name = name[1:-1]
     return Incoming(
-        name=name,
+        name=record["name"],
         aliases=(),
         category=record["category"],
         info=record["info"],
