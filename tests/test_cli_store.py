@@ -235,7 +235,7 @@ def test_backup_and_restore(kinsight: Terminal, tmp_path: Path, monkeypatch: pyt
     (kinsight.home / "store.db").write_bytes(b"no store")
     assert "store restore FILE" in kinsight("concepts").err
     said = fine(kinsight("store", "restore", file, "--yes"))
-    assert "forget does not reach it, so delete it when you can" in said.err
+    assert "forget does not reach it, so delete it when you can" in said.out
     assert len(fine(kinsight("concepts")).out.splitlines()) == 2
 
 

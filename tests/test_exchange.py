@@ -322,6 +322,7 @@ def test_a_name_in_brackets_keeps_them(other: Store, tmp_path: Path) -> None:
 def test_a_database_of_others(other: Store, tmp_path: Path, image: str) -> None:
     folder = tmp_path / "example"
     rap(folder, image.format(folder=folder), note="more")
+    assert len(read_rap(folder / "database.json", silent)) == 1
     other.bring(read_rap(folder, silent))
     (anya,) = other.concepts()
     assert (anya.name, anya.info, anya.category) == ("Anya", "A girl.", "person")

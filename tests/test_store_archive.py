@@ -1,20 +1,24 @@
 """Backups: whole or not at all, nothing of the forgotten goes into them, nothing hostile comes out."""
 
 import os
+import resource
 import shutil
 import sqlite3
 import stat
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from children import files, filled, held
+from children import ended, files, filled, held, in_a_child
 from crops import crop
-from kinsight.errors import ArchiveError, KinsightError, StoreBusy
+from kinsight.errors import ArchiveError, KinsightError, StoreBusy, StoreError
+from kinsight.exchange import export_folder, read_folder
 from kinsight.store import MANIFEST, Changes, Store, backup, manifest, restore
+from test_exchange import picture
 from test_store_regroup import rows
 
 
@@ -28,9 +32,10 @@ def path(tmp_path: Path) -> Path:
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store and its backup: three concepts, an alias, a negative, six changes to undo."""
     folder = tmp_path_factory.mktemp("kept")
-    filled(folder / "store.db")
     with Store.open(folder / "store.db") as store:
-        store.add_negative("concept 0", crop(7))
+        for seed in range(3):
+            store.remember(picture(seed), f"concept {seed}")
+        store.add_negative("concept 0", picture(7))
         store.edit("concept 1", Changes(add_aliases=("Momo",), info="Likes tea."))
         store.edit("concept 1", Changes(info="Likes cake."))
         backup(store, folder / "backup.zip")
@@ -142,10 +147,11 @@ def test_a_backup_after_forget_has_no_byte_of_the_forgotten(path: Path, tmp_path
 def test_forget_takes_a_half_restored_backup_away(archive: Path, path: Path) -> None:
     left = path.with_name("store.db-restoring")
     left.mkdir()
-    (left / "store.db").write_bytes(crop(0).picture_jpeg)
+    (left / "store.db").write_bytes(b"concept 0")
     with Store.open(path) as store:
         store.forget("concept 0")
-    assert crop(0).picture_jpeg[:16] not in b"".join(files(path).values())
+    assert not left.exists()
+    assert b"concept 0" not in b"".join(files(path).values())
 
 
 @pytest.mark.parametrize("damage", ["header", "pages", "cut", "empty"])
@@ -167,6 +173,37 @@ def test_a_damaged_store_is_moved_aside(archive: Path, path: Path, damage: str) 
     assert restore(path, archive) == path.with_name("store.db.damaged-2")
     with Store.open(path) as store:
         assert store.check() == []
+
+
+@pytest.mark.parametrize("room", [0, 1000])
+def test_a_full_disk_harms_nothing(archive: Path, path: Path, tmp_path: Path, room: int) -> None:
+    """A file may not grow beyond `room` bytes: every way out and in says so and leaves all as it was."""
+    with Store.open(path) as store:
+        export_folder(store, tmp_path / "folder", quiet)
+        store.edit("Momo", Changes(info="since then"))
+    before, names = rows(path), sorted(tmp_path.rglob("[!s]*"))
+    backed_up = archive.read_bytes()
+
+    def work() -> None:
+        with Store.open(path) as store:
+            incoming = [replace(one, name="new") for one in read_folder(tmp_path / "folder", quiet)[:1]]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+            with pytest.raises(ArchiveError, match="cannot be written"):
+                backup(store, archive, replace=True)
+            with pytest.raises(ArchiveError, match="cannot be written"):
+                export_folder(store, tmp_path / "more", quiet)
+            with pytest.raises((ArchiveError, StoreError)):
+                restore(path, archive)
+            with pytest.raises(StoreError):
+                store.bring(incoming)
+
+    assert ended(in_a_child(work)) == 0
+    assert (rows(path), sorted(tmp_path.rglob("[!s]*"))) == (before, names)
+    assert archive.read_bytes() == backed_up
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    pass
 
 
 def packed(

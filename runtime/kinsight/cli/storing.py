@@ -123,8 +123,11 @@ def restore(desk: Desk, file: Path, yes: bool) -> None:
     with Store.open(path) as opened:
         say(f"{_concepts(opened.size()['concept'])} restored.")
     if aside:
-        note = f"the damaged store was moved to {aside}: forget does not reach it, so delete it when you can"
-        desk.note(note)
+        say(
+            clean_line(
+                f"The damaged store is {aside} now; forget does not reach it, so delete it when you can."
+            )
+        )
 
 
 def _arrival_lines(arrivals: list[Arrival]) -> list[str]:

@@ -63,7 +63,7 @@ def export_rap(store: Store, folder: Path, progress: Progress) -> int:
 
 
 def read_rap(folder: Path, progress: Progress) -> list[Incoming]:
-    """The concepts of a folder with RAP's `database.json`; every picture becomes a view of its whole.
+    """The concepts of RAP's `database.json`, or of its folder; each picture becomes a view of its whole.
 
     Pictures are searched from the folder and from the one above it, where RAP itself runs, and have to lie in
     the folder.
@@ -71,6 +71,7 @@ def read_rap(folder: Path, progress: Progress) -> list[Incoming]:
     Raises:
         ArchiveError: the JSON is not in RAP's layout, or a picture is missing, elsewhere, or damaged.
     """
+    folder = folder.parent if folder.name == DATABASE else folder
     raw = parsed(read(folder / DATABASE, MAX_JSON_BYTES), folder / DATABASE)
     root = _read(folder, raw, _ROOT)
     records = {

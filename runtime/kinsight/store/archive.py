@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kinsight.errors import ArchiveError, KinsightError, StoreDamaged, StoreError
+from kinsight.errors import ArchiveError, KinsightError, StoreBusy, StoreDamaged, StoreError
 from kinsight.store.file import StoreFile
 from kinsight.store.hashes import MANIFEST, copy, manifest, read_manifest
 from kinsight.store.opening import leftovers, unpacking_folder
@@ -36,7 +36,7 @@ def backup(store: StoreFile, file: Path, replace: bool = False) -> None:
     if not replace and (file.exists() or file.is_symlink()):
         raise ArchiveError(f"there is a {file} already", "choose another name, or replace it with --replace")
     with _plain_errors(file), _staging(file.with_name(f".{file.name}.part")) as staging:
-        store.snapshot(staging / _STORE)
+        _snapshot(store, staging / _STORE, file)
         _pack(staging / _STORE, staging / "archive")
         (staging / "archive").replace(file)
         _settle(file.parent)
@@ -64,6 +64,16 @@ def restore(store_path: Path, file: Path, timeout: float = 10.0) -> Path | None:
         except StoreDamaged:  # the one that is there: the fresh one was examined
             return _swap(store_path, fresh)
     return None
+
+
+def _snapshot(store: StoreFile, database: Path, file: Path) -> None:
+    try:
+        store.snapshot(database)
+    except (StoreDamaged, StoreBusy):
+        raise
+    except StoreError as error:  # of the disk that the copy goes to
+        problem = f"{file} cannot be written, as there the store cannot be copied"
+        raise ArchiveError(problem, "choose a folder that you may write, on a disk with room") from error
 
 
 def _pack(database: Path, archive: Path) -> None:

@@ -82,8 +82,14 @@ class StoreFile:
     @contextmanager
     def unchanged(self) -> Iterator[None]:
         """Everything that is read inside is of one moment, whatever other processes write meanwhile."""
-        with self._reading():
-            yield
+        with self._lock:
+            with plain_errors(self.path):
+                self._db.execute("begin")
+            try:
+                yield
+            finally:
+                with plain_errors(self.path):
+                    self._db.rollback()
 
     def snapshot(self, path: Path) -> None:
         """Write the store as it is now into a new file, without free pages; others may go on writing."""
