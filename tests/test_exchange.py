@@ -106,6 +106,20 @@ def test_the_folder_is_open(folder: Path, store: Store) -> None:
         export_folder(store, folder, silent)
 
 
+def test_what_goes_out_is_of_one_moment(store: Store, tmp_path: Path) -> None:
+    before = all_of(store)
+
+    def meddle(what: str, done: int, total: int) -> None:
+        with Store.open(store.path) as another:
+            another.edit("Tom / ../x", Changes(info=f"since then, {done}"))
+
+    export_folder(store, tmp_path / "out", meddle)
+    assert [incoming.info for incoming in read_folder(tmp_path / "out", silent)] == [
+        record["info"] for record in before
+    ]
+    assert store.concept("Tom / ../x").info == "since then, 2"
+
+
 def test_names_that_are_taken(store: Store, other: Store, folder: Path) -> None:
     incoming = read_folder(folder, silent)
     other.remember(picture(9), "LALA")
