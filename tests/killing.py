@@ -101,7 +101,10 @@ def change(store: Store, place: Place, number: int) -> None:
         case "forget":
             store.forget(names[0])
         case "export":
-            shutil.rmtree(place.exported, ignore_errors=True)
+            old = place.folder / "old"  # a folder goes in one step by its name only
+            shutil.rmtree(old, ignore_errors=True)
+            if place.exported.exists():
+                place.exported.rename(old)
             export_folder(store, place.exported, silent)
         case "import":
             store.bring(read_folder(place.exported, silent), "rename")
