@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import select
 import shutil
 import signal
 import time
@@ -100,6 +99,12 @@ def change(store: Store, place: Place, number: int) -> None:
             store.undo_last(dice.randint(1, 3))
         case "forget":
             store.forget(names[0])
+        case going_out_or_in:
+            carry(store, place, going_out_or_in)
+
+
+def carry(store: Store, place: Place, verb: str) -> None:
+    match verb:
         case "export":
             old = place.folder / "old"  # a folder goes in one step by its name only
             shutil.rmtree(old, ignore_errors=True)
@@ -189,10 +194,11 @@ def killed(place: Place, first: int, dice: random.Random) -> tuple[int, bool]:
     heard, told = os.pipe()
     child = in_a_child(lambda: work(place, first, told))
     os.close(told)
-    said, wanted = b"", dice.randint(1, 40)
+    said, wanted = os.read(heard, 1), 2 * dice.randint(1, 15)
+    started = time.perf_counter()
     while len(said) < wanted:
         said += os.read(heard, wanted - len(said))
-    select.select([], [], [], 0.01 * dice.random() ** 2)
+    time.sleep(dice.random() * (time.perf_counter() - started) * 2 / wanted)  # anywhere in the next deed
     os.kill(child, signal.SIGKILL)
     assert ended(child) == -signal.SIGKILL
     while more := os.read(heard, 4096):
