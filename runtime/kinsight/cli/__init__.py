@@ -16,6 +16,8 @@ from kinsight.cli.finding import find
 from kinsight.cli.inbox import inbox
 from kinsight.cli.keeping import concepts, edit, forget, history, show, undo
 from kinsight.cli.measuring import bench, evaluate
+from kinsight.cli.regrouping import merge, move, split
+from kinsight.cli.storing import store
 from kinsight.cli.teaching import look, remember
 from kinsight.cli.tending import demo, doctor
 
@@ -45,13 +47,13 @@ def cli(context: click.Context) -> None:
 
 for _verb in (
     *(remember, look, ask, caption, chat),
-    *(concepts, show, edit, forget, undo, history),
+    *(concepts, show, edit, merge, split, move, forget, undo, history),
     *(find, doctor, demo),
 ):
     _verb.params.extend(desk_options(hidden=True))
     cli.add_command(_verb)
-cli.add_command(album)
-cli.add_command(inbox)
+for _group in (album, inbox, store):
+    cli.add_command(_group)
 cli.add_command(evaluate)
 cli.add_command(bench)
 

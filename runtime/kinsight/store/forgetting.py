@@ -7,13 +7,12 @@ import re
 import numpy as np
 from sqlite_utils import Database
 
-from kinsight.metrics import iou
 from kinsight.store.journal import NAME_COLUMNS, unpack
 from kinsight.store.names import name_key
 from kinsight.store.shelf import take_out
+from kinsight.store.showing import negatives_that_show
 from kinsight.types import Concept, Floats
 
-_SAME_CROP = 0.5
 _TEXT_COLUMNS = ("category", "info", "fingerprint")
 
 
@@ -29,7 +28,7 @@ def forget(db: Database, concept: Concept) -> int:
     concept, the older ones about that concept go with it: undo must not jump over a change.
     """
     keys = {name_key(name) for name in concept.names} | _former_keys(db, concept.id)
-    shown = _shown_elsewhere(db, concept)
+    shown = negatives_that_show(db, concept)
     touched = {concept.id}
     for entry, summary in db.execute("select id, summary from journal order by id desc").fetchall():
         rows = db.execute(
@@ -92,28 +91,18 @@ def _vectors_of(db: Database, concept_id: int, embedder_id: str) -> Floats:
 
 
 def _former_keys(db: Database, concept_id: int) -> set[str]:
-    """Keys of the names and aliases that it once had."""
+    """Keys of the names and aliases that it once had, or that those had which were merged into it."""
     rows = db.execute(
-        "select before from journal_row where concept_id = ? and table_name in ('concept', 'alias')"
-        " and before is not null",
+        "with recursive same (id) as (values (?) union"
+        " select other.concept_id from same join journal_row own on own.concept_id = same.id"
+        " join journal_row other on other.journal_id = own.journal_id"
+        " where other.concept_id not in (select id from concept))"
+        " select before from journal_row where concept_id in (select id from same)"
+        " and table_name in ('concept', 'alias') and before is not null",
         (concept_id,),
     ).fetchall()
     values = [unpack(before) for (before,) in rows]
     return {row[column] for row in values for column in NAME_COLUMNS.values() if column in row}
-
-
-def _shown_elsewhere(db: Database, concept: Concept) -> set[int]:
-    """Negatives of other concepts that show this one: of the same photo as a view, and much the same box."""
-    found: set[int] = set()
-    for view in concept.views:
-        negatives = db.execute(
-            "select id, x0, y0, x1, y1 from negative where photo_sha256 = ? and concept_id <> ?",
-            (view.photo_sha256, concept.id),
-        ).fetchall()
-        boxes = np.array([row[1:] for row in negatives], np.float32).reshape(-1, 4)
-        overlaps = iou([view.xyxy], boxes)[0]
-        found |= {row[0] for row, overlap in zip(negatives, overlaps, strict=True) if overlap >= _SAME_CROP}
-    return found
 
 
 def _mentions(before: str | None, keys: set[str]) -> bool:

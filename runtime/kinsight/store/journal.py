@@ -79,6 +79,20 @@ class Change:
         return int(row.get("concept_id", NOBODY))
 
 
+def undo_last(db: Database, count: int) -> list[str]:
+    """Take the last changes back and out of the journal; return their summaries, the last change first.
+
+    Raises:
+        NothingToUndo: the journal has fewer than that.
+        DuplicateName: as `undo`.
+    """
+    ((there,),) = db.execute("select count(*) from journal").fetchall()
+    if 0 < there < count:
+        what = "1 change" if there == 1 else f"{there} changes"
+        raise NothingToUndo(f"{count} changes cannot be undone, there is no more than {what}", "undo fewer")
+    return [undo(db) for _ in range(count)]
+
+
 def undo(db: Database) -> str:
     """Take the last change back and out of the journal; return its summary.
 
