@@ -13,7 +13,7 @@ TRAIN_READY := $(TRAIN_VENV)/.ready
 TORCH ?= torch==2.13.0
 export KINSIGHT_KIT := $(abspath $(KIT))
 
-.PHONY: demo test check quick train-ready train-test pocket kit kit-bundle bench clean
+.PHONY: demo test check quick train-ready train-test pocket kit kit-bundle bench stress clean
 
 demo: $(READY)  ## Installs and runs the main job on the built-in bundle; pictures in out/demo.
 	$(BIN)/kinsight demo --out out/demo
@@ -68,6 +68,9 @@ $(TRAIN_READY): pyproject.toml
 	$(TRAIN_BIN)/pip install --quiet $(TORCH)
 	$(TRAIN_BIN)/pip install --quiet -e ".[train,bench,dev]"
 	@touch $@
+
+stress: $(READY)  ## 200 kills of a process that changes a store, 10,000 invented names: some minutes.
+	$(BIN)/python tests/stress.py --rounds 200 --names 10000
 
 clean:  ## Deletes what was made here, but not your own data.
 	rm -rf $(VENV) $(TRAIN_VENV) build out .pytest_cache .mypy_cache .ruff_cache .hypothesis

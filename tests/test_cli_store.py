@@ -140,6 +140,113 @@ def test_forget_asks_first(kinsight: Terminal, monkeypatch: pytest.MonkeyPatch) 
         assert store.concepts() == []
 
 
+def test_forget_takes_what_the_language_model_kept(kinsight: Terminal) -> None:
+    readings = kinsight.home / "cache" / "llm" / "states"
+    readings.mkdir(parents=True)
+    (readings / "of-lala.blob").write_bytes(b"Lala")
+    fine(kinsight("forget", "lala", "--yes"))
+    assert not readings.parent.exists()
+
+
+def test_show_numbers_the_views(kinsight: Terminal) -> None:
+    with kinsight.store() as store:
+        store.add_negative("Lala", picture("yellow"))
+    lines = fine(kinsight("show", "Lala")).out.splitlines()[3:]
+    assert [line.split()[:2] for line in lines] == [
+        ["views", "2"],
+        ["view", "1"],
+        ["view", "2"],
+        ["negative", "1"],
+    ]
+    assert lines[1].endswith(f"4,2,103,50 of photo {'0' * 8}")
+
+
+def test_merge_split_and_move(kinsight: Terminal) -> None:
+    said = fine(kinsight("merge", "Tom", "--into", "Lala")).out.splitlines()
+    assert said[:2] == ["name      Lala", "also      Tom"]
+    said = fine(kinsight("split", "Lala", "2", "3", "--into", "Tom")).out.splitlines()
+    assert (said[0], said[-1].split()[:3]) == ("name      Tom", ["views", "2", "views,"])
+    fine(kinsight("move", "2", "--from", "Tom", "--to", "Lala"))
+    with kinsight.store() as store:
+        views = {concept.name: [view.id for view in concept.views] for concept in store.concepts()}
+    assert views == {"Lala": [1, 2], "Tom": [3]}
+    said = kinsight("move", "1", "2", "--from", "Lala", "--to", "Tom")
+    assert said.code == 1
+    assert said.err == (
+        'kinsight: that would leave "Lala" without any view: merge "Lala" into "Tom", if they are the same.\n'
+    )
+    assert kinsight("split", "Lala", "--into", "Momo").code == 2
+    assert kinsight("split", "Lala", "first", "--into", "Momo").code == 2
+
+
+def test_undo_of_several(kinsight: Terminal) -> None:
+    for word in ("one", "two", "three"):
+        fine(kinsight("edit", "Tom", "--info", word))
+    assert fine(kinsight("undo", "2")).out == 'Undone: changed the info of "Tom".\n' * 2
+    assert fine(kinsight("show", "Tom")).out.splitlines()[1].split() == ["info", "one"]
+    said = kinsight("undo", "9")
+    assert (said.code, said.out) == (1, "")
+    assert "9 changes cannot be undone, there is no more than 4 changes" in said.err
+    assert fine(kinsight("undo", "--json")).json == {"format": 1, "undone": ['changed the info of "Tom"']}
+    assert kinsight("undo", "0").code == 2
+
+
+def test_export_and_import(kinsight: Terminal, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    assert fine(kinsight("store", "export", folder)).out == f"2 concepts exported into {folder}\n"
+    said = kinsight("store", "import", folder)
+    assert (said.code, said.out) == (1, "")
+    assert 'the store has "Lala", "Tom" already; nothing was brought in' in said.err
+    fine(kinsight("forget", "Tom", "--yes"))
+    words = "store", "import", folder, "--on-conflict"
+    assert fine(kinsight(*words, "rename", "--dry-run")).out.splitlines() == [
+        "Lala: as Lala 2, the name is taken",
+        "2 concepts would be brought in.",
+    ]
+    assert fine(kinsight(*words, "rename", "--dry-run", "--json")).json == {
+        "format": 1,
+        "dry_run": True,
+        "concepts": [
+            {"name": "Lala", "kept_as": "Lala 2", "dropped_aliases": []},
+            {"name": "Tom", "kept_as": "Tom", "dropped_aliases": []},
+        ],
+    }
+    assert fine(kinsight(*words, "skip")).out.splitlines() == [
+        "Lala: left out, the name is taken",
+        "1 concept brought in.",
+    ]
+    assert [line.split()[0] for line in fine(kinsight("concepts")).out.splitlines()] == ["Lala", "Tom"]
+    fine(kinsight("undo"))
+    assert len(fine(kinsight("concepts")).out.splitlines()) == 1
+
+
+def test_export_and_import_for_rap(kinsight: Terminal, tmp_path: Path) -> None:
+    fine(kinsight("store", "export", tmp_path / "rap", "--format", "rap"))
+    assert (tmp_path / "rap" / "database.json").is_file()
+    said = fine(kinsight("store", "import", tmp_path / "rap", "--format", "rap", "--on-conflict", "rename"))
+    assert said.out.splitlines()[-1] == "2 concepts brought in."
+    assert "manifest.sha256 is missing" in kinsight("store", "import", tmp_path / "rap").err
+
+
+def test_backup_and_restore(kinsight: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "backup.zip"
+    assert fine(kinsight("store", "backup", file)).out == f"2 concepts backed up in {file}\n"
+    assert "replace it with --replace" in kinsight("store", "backup", file).err
+    fine(kinsight("forget", "Tom", "--yes"))
+    said = kinsight("store", "restore", file)
+    assert (said.code, said.out) == (1, "")
+    assert "pass --yes to do it without being asked" in said.err
+    with typed("n\n", monkeypatch):
+        assert kinsight("store", "restore", file).code == 130
+    assert len(fine(kinsight("concepts")).out.splitlines()) == 1
+    assert fine(kinsight("store", "restore", file, "--yes")).out == "2 concepts restored.\n"
+    (kinsight.home / "store.db").write_bytes(b"no store")
+    assert "store restore FILE" in kinsight("concepts").err
+    said = fine(kinsight("store", "restore", file, "--yes"))
+    assert "forget does not reach it, so delete it when you can" in said.out
+    assert len(fine(kinsight("concepts")).out.splitlines()) == 2
+
+
 def test_no_control_character_of_a_name_reaches_the_terminal(kinsight: Terminal) -> None:
     """The store lets none in, but another program may."""
     with sqlite3.connect(kinsight.home / "store.db") as db:

@@ -12,6 +12,7 @@ import pytest
 
 from kinsight.errors import ModelError
 from kinsight.llm import Control, Generation, Llm, Part, Picture, Text, Turn, load_llm
+from kinsight.llm.blobs import Blobs
 from kinsight.llm.model import Model
 from kinsight.llm.native import library
 from kinsight.llm.spans import PictureSpan, Prompt, TextSpan
@@ -31,6 +32,7 @@ def sentence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llm]:
 
 
 Eyes = tuple[Model, VisionEncoder]
+NOTHING_KEPT = Blobs(None, 0, 0)
 
 
 def read(model: Model, encoder: VisionEncoder, prompt: Prompt) -> Floats:
@@ -51,7 +53,7 @@ def read(model: Model, encoder: VisionEncoder, prompt: Prompt) -> Floats:
 def eyes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Eyes]:
     described = part(*make_vision_pair(tmp_path_factory.mktemp("eyes"), request.param))
     model = Model(described, device())
-    encoder = VisionEncoder(described, model, device())
+    encoder = VisionEncoder(described, model, device(), NOTHING_KEPT, "")
     yield model, encoder
     encoder.close()
     model.close()
@@ -124,7 +126,7 @@ def test_a_picture_must_fit_one_batch_where_its_tokens_see_each_other(pair: tupl
     with pytest.raises(
         ModelError, match=f"takes {IMAGE_TOKENS} tokens at once, but {IMAGE_TOKENS - 1} is the most"
     ):
-        VisionEncoder(small, model, device()).prompt([picture(1)])
+        VisionEncoder(small, model, device(), NOTHING_KEPT, "").prompt([picture(1)])
 
 
 def test_a_failure_gives_its_own_reason(eyes: Eyes, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 import click
 
+from kinsight.cli.desk import progress
 from kinsight.cli.door import enter
-from kinsight.cli.measuring import progress
 
 _FILE = click.Path(path_type=Path)
 _SHARE = click.FloatRange(0, 1)

@@ -1,4 +1,4 @@
-"""The assistant: remember, look, ask, caption and chat, over one store, one bundle and one device."""
+"""The assistant: remember, look, ask, caption, chat and album, over one store, one bundle and one device."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from kinsight.home import Home, open_home
 from kinsight.image import decode, load
 from kinsight.index import Index
 from kinsight.recall import Memory, Rules, recall
-from kinsight.store import Store
+from kinsight.store import Store, Vectors
 from kinsight.types import Answer, Box, Concept, Floats, Photo, Pixels, Regions, Scene
 
 if TYPE_CHECKING:
+    from kinsight.album import Album
+    from kinsight.album.eyes import Recognised
     from kinsight.chat import Chat
     from kinsight.detect import Detector
     from kinsight.embed import Embedder
@@ -119,7 +121,7 @@ class Assistant:
                 f"the bundle {self.bundle.name} has no language model",
                 "use another bundle for ask, caption and chat",
             )
-        return load_llm(self.bundle.llm, self.device)
+        return load_llm(self.bundle.llm, self.device, self.home.readings)
 
     @cached_property
     def rules(self) -> Rules:
@@ -154,9 +156,9 @@ class Assistant:
     def look(self, photo: Photo | str | Path) -> Scene:
         """Recognises who and what is in a photo."""
         photo = open_photo(photo)
-        eyed, rules = self.see(photo), self.rules
+        eyed, _ = self.see(photo), self.rules  # a bundle without rules is told before anything is timed
         started = time.perf_counter()
-        matches, whole_photo = recall(eyed.regions, eyed.vectors, self.memory(), rules)
+        matches, whole_photo = self.recognise(eyed.regions, eyed.vectors)
         timings = {
             "decode": photo.decode_ms,
             **eyed.timings_ms,
@@ -185,6 +187,22 @@ class Assistant:
             )
             self._memory = (stored.generation, memory)
         return self._memory[1]
+
+    @cached_property
+    def album(self) -> Album:
+        """The photos that were looked at on purpose: add, find, and the inbox of things without a name."""
+        from kinsight.album import Album
+
+        return Album(self.store, self)
+
+    def recognise(self, regions: Regions, vectors: Floats) -> Recognised:
+        """Who is who: n regions, and float32 (n + 1, dim) of these and of the whole photo."""
+        return recall(regions, vectors, self.memory(), self.rules)
+
+    def views(self) -> Vectors:
+        """What the concepts look like to this bundle's embedder, every view included."""
+        self.memory()
+        return self.store.vectors(self.bundle.embedder.id)
 
     def remember(
         self, photo: Photo | str | Path, lesson: Lesson, box: Box | None = None, region: int | None = None

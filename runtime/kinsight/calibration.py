@@ -40,6 +40,20 @@ def probability(similarities: Floats, calibration: Calibration) -> Floats:
     return chances
 
 
+def needed_similarity(chance: float, calibration: Calibration) -> float:
+    """The least cosine whose probability is `chance`, 0..1, along the bundle's curve; inf if none has it."""
+    similarities, heights = np.array(calibration.curve).T
+    rising = np.maximum.accumulate(heights)
+    if chance > rising[-1]:
+        return float("inf")
+    above = int(np.searchsorted(rising, chance))
+    if above == 0:
+        return float(similarities[0]) if chance > 0 else -1.0
+    left, right = rising[above - 1], rising[above]
+    step = (chance - left) / (right - left)
+    return float(similarities[above - 1] + step * (similarities[above] - similarities[above - 1]))
+
+
 def fit(same: Floats, strangers: Floats, fitted_on: str, rates: Rates = PHOTOS) -> Calibration:
     """Fits the curve and the thresholds.
 

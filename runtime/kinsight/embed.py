@@ -15,6 +15,9 @@ from kinsight.image import crop, prepare_batch
 from kinsight.session import Session, Shape
 from kinsight.types import Floats, Photo, Pixels, Regions
 
+_BATCH = 32
+"""Pictures that are embedded at once: more than a photo has regions, few enough for a small memory."""
+
 
 class Embedder:
     """An embedder that is loaded and ready; the text tower is loaded at its first use."""
@@ -110,8 +113,22 @@ class _Text:
 
 def embed_scene(photo: Photo, regions: Regions, embedder: Embedder) -> Floats:
     """float32 (n + 1, dim), unit length: the n regions of a photo, then the whole photo."""
-    crops = [crop(photo.pixels, regions.box(row)) for row in range(len(regions))]
-    return embedder.images([*crops, photo.pixels])
+    return embed_scenes([photo], [regions], embedder)[0]
+
+
+def embed_scenes(photos: Sequence[Photo], regions: Sequence[Regions], embedder: Embedder) -> list[Floats]:
+    """As `embed_scene` of every photo, with crops of several photos in a batch."""
+    pictures = [
+        picture
+        for photo, boxes in zip(photos, regions, strict=True)
+        for picture in (*(crop(photo.pixels, boxes.box(row)) for row in range(len(boxes))), photo.pixels)
+    ]
+    starts = range(0, len(pictures), _BATCH)
+    vectors = np.concatenate(
+        [np.zeros((0, embedder.part.dim), np.float32)]
+        + [embedder.images(pictures[start : start + _BATCH]) for start in starts]
+    )
+    return np.split(vectors, np.cumsum([len(boxes) + 1 for boxes in regions]))[:-1]
 
 
 def _unit(vectors: Floats) -> Floats:

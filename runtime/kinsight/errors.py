@@ -11,7 +11,9 @@ KinsightError                 exit code 1
 ├── HomeError                 the home folder cannot be made, read or written
 ├── StoreError                the store cannot be opened, read or written
 │   ├── StoreBusy             another process holds it for too long
+│   ├── StoreDamaged          its file is damaged or cut off
 │   └── NothingToUndo         the journal is empty
+├── ArchiveError              a backup or an exported folder cannot be read, written or trusted
 ├── ModelError                a model file cannot be loaded or run
 └── MissingPackage            a Python package that this verb needs is not installed
 """
@@ -70,8 +72,16 @@ class StoreBusy(StoreError):
     """Another process holds the store for too long."""
 
 
+class StoreDamaged(StoreError):
+    """Its file is damaged or cut off."""
+
+
 class NothingToUndo(StoreError):
     """The journal is empty."""
+
+
+class ArchiveError(KinsightError):
+    """A backup or an exported folder cannot be read, written or trusted."""
 
 
 class ModelError(KinsightError):

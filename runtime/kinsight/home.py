@@ -40,6 +40,22 @@ class Home:
         return self.folder / "cache"
 
     @property
+    def readings(self) -> Path:
+        """Folder of what the language model made of pictures and notes; it goes at `forget`."""
+        return self.cache / "llm"
+
+    def forget_readings(self) -> None:
+        """Removes it, since it holds something of everybody. HomeError where a file cannot be removed."""
+        from shutil import rmtree
+
+        try:
+            if self.readings.exists():
+                rmtree(self.readings)
+        except OSError as cause:
+            problem = f"{cause.filename} cannot be removed ({cause.strerror})"
+            raise HomeError(problem, f"remove {self.readings} yourself") from cause
+
+    @property
     def bundles(self) -> Path:
         """Folder with one folder per installed bundle."""
         return self.folder / "bundles"

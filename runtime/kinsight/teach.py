@@ -10,7 +10,7 @@ from kinsight.image import crop, decode, encode_jpeg, thumbnail
 from kinsight.prompt import place, share
 from kinsight.prompt.facts import NOTABLE_SCORE
 from kinsight.store import NewView, Store
-from kinsight.types import Box, Photo, Regions, Scene
+from kinsight.types import Box, Photo, Pixels, Regions, Scene
 
 _LEAST_SHARE = 0.01
 _RIVAL = 0.6
@@ -84,8 +84,12 @@ def describe(scene: Scene, row: int) -> str:
 def new_view(photo: Photo, box: Box, embedder: Embedder) -> NewView:
     """The crop of a box with its vector, ready for the store."""
     pixels = crop(photo.pixels, box)
-    picture = encode_jpeg(thumbnail(pixels, _VIEW_LONGEST), _VIEW_QUALITY)
-    return NewView(picture, box, photo.sha256, embedder.part.id, embedder.views([pixels])[0])
+    return NewView(kept_picture(pixels), box, photo.sha256, embedder.part.id, embedder.views([pixels])[0])
+
+
+def kept_picture(pixels: Pixels) -> bytes:
+    """A crop, uint8 (h, w, 3) RGB, as the store keeps it: a JPEG file of at most 512 pixels a side."""
+    return encode_jpeg(thumbnail(pixels, _VIEW_LONGEST), _VIEW_QUALITY)
 
 
 def catch_up(store: Store, embedder: Embedder) -> int:

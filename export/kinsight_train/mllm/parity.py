@@ -12,8 +12,8 @@ import torch
 from kinsight.bundle import LlmPart
 from kinsight.config import DeviceConfig
 from kinsight.llm import Part, Picture, Turn
+from kinsight.llm.blobs import Blobs
 from kinsight.llm.model import Model
-from kinsight.llm.native import library
 from kinsight.llm.spans import PictureSpan, Prompt, TextSpan
 from kinsight.llm.template import ChatTemplate
 from kinsight.llm.vision import VisionEncoder
@@ -41,8 +41,7 @@ class Device:
     def __init__(self, part: LlmPart, config: DeviceConfig) -> None:
         self._model = Model(part, config)
         words = self._words = self._model.vocabulary
-        self._eyes = VisionEncoder(part, self._model, config)
-        self._width = int(library().llama.llama_model_n_embd(self._model.handle))
+        self._eyes = VisionEncoder(part, self._model, config, Blobs(None, 0, 0), "")
         self._template = ChatTemplate(words.chat_template, words.bos, words.eos, words.adds_bos)
 
     def close(self) -> None:
@@ -58,7 +57,7 @@ class Device:
     def embeddings(self, picture: Picture) -> Floats:
         """float32 (tokens, hidden): what the encoder makes of a picture."""
         with self._read([picture]) as prompt:
-            return next(self._embeddings(span) for span in prompt.spans if isinstance(span, PictureSpan))
+            return next(self._eyes.encode(span) for span in prompt.spans if isinstance(span, PictureSpan))
 
     def logits(self, turns: Sequence[Turn]) -> Floats:
         """float32 (vocabulary,): after a prompt."""
@@ -80,10 +79,6 @@ class Device:
         with ExitStack() as stack:
             stack.callback(prompt.close)
             yield prompt
-
-    def _embeddings(self, span: PictureSpan) -> Floats:
-        pointer = self._eyes.encode(span)
-        return np.array(np.ctypeslib.as_array(pointer, shape=(span.tokens, self._width)))
 
 
 def mllm_parity(

@@ -8,11 +8,16 @@ from typing import NoReturn
 import click
 
 from kinsight import __version__
+from kinsight.cli.album import album
 from kinsight.cli.asking import ask, caption, chat
 from kinsight.cli.desk import Desk, desk_options
 from kinsight.cli.door import enter
+from kinsight.cli.finding import find
+from kinsight.cli.inbox import inbox
 from kinsight.cli.keeping import concepts, edit, forget, history, show, undo
 from kinsight.cli.measuring import bench, evaluate
+from kinsight.cli.regrouping import merge, move, split
+from kinsight.cli.storing import store
 from kinsight.cli.teaching import look, remember
 from kinsight.cli.tending import demo, doctor
 
@@ -42,11 +47,13 @@ def cli(context: click.Context) -> None:
 
 for _verb in (
     *(remember, look, ask, caption, chat),
-    *(concepts, show, edit, forget, undo, history),
-    *(doctor, demo),
+    *(concepts, show, edit, merge, split, move, forget, undo, history),
+    *(find, doctor, demo),
 ):
     _verb.params.extend(desk_options(hidden=True))
     cli.add_command(_verb)
+for _group in (album, inbox, store):
+    cli.add_command(_group)
 cli.add_command(evaluate)
 cli.add_command(bench)
 

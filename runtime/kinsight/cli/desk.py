@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -14,8 +17,11 @@ from kinsight.cli.show import clean_line
 
 if TYPE_CHECKING:
     from kinsight.assistant import Assistant
+    from kinsight.home import Home
     from kinsight.store import Store
 
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, how many there are."""
 DRAWN = "this bundle only knows drawn scenes; `kinsight-export bundle --help` tells how to make another"
 """Said whenever a picture of the user's own may be looked at."""
 
@@ -57,10 +63,15 @@ class Desk:
 
     def store(self) -> Store:
         """The open store, for verbs that need no bundle."""
-        from kinsight.home import open_home
         from kinsight.store import Store
 
-        return Store.open(open_home(self.home).store)
+        return Store.open(self.opened_home().store)
+
+    def opened_home(self) -> Home:
+        """The home folder, made where it is absent."""
+        from kinsight.home import open_home
+
+        return open_home(self.home)
 
     def choice(self, line: str) -> None:
         """What was chosen automatically, which nobody wants to read beside JSON."""
@@ -76,6 +87,26 @@ class Desk:
 def on_terminal() -> bool:
     """Whether somebody is there to be asked."""
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def progress(what: str, done: int, total: int) -> None:
+    """One line on a terminal, rewritten in place; nothing where the output goes elsewhere."""
+    if sys.stderr.isatty():
+        _rewrite(sys.stderr, what, done, total)
+
+
+@contextmanager
+def steady_progress() -> Iterator[Progress]:
+    """`progress` beside threads that decode pictures: these now and then hold standard error."""
+    if not sys.stderr.isatty():
+        yield progress
+        return
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal:
+        yield partial(_rewrite, terminal)
+
+
+def _rewrite(terminal: TextIO, what: str, done: int, total: int) -> None:
+    click.echo(f"\r{what}: {done} of {total}", terminal, nl=done == total)
 
 
 Callback = Callable[[click.Context, click.Parameter, Any], None]

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kinsight.cli.desk import AS_JSON, Desk, into, on_terminal, pass_desk
-from kinsight.cli.show import clean_line, columns, print_json, say
+from kinsight.cli.show import clean_line, columns, counted, print_json, say
 from kinsight.errors import ConfigError
 
 if TYPE_CHECKING:
     from kinsight.store import Changes, Store
-    from kinsight.types import Concept
+    from kinsight.types import Concept, View
 
 _LISTED_INFO = 60  # characters of an info in the list; show has the rest
 
@@ -42,7 +42,7 @@ def concepts(desk: Desk) -> None:
 @AS_JSON
 @pass_desk
 def show(desk: Desk, name: str, out: Path | None) -> None:
-    """Show what is known about NAME."""
+    """Show what is known about NAME, and the numbers of its views."""
     with desk.store() as store:
         concept = store.concept(name)
         if out:
@@ -50,7 +50,8 @@ def show(desk: Desk, name: str, out: Path | None) -> None:
     if desk.as_json:
         print_json({"format": 1, "concept": _concept_json(concept)})
     else:
-        _say_card(concept)
+        say_card(concept)
+        _say_views(concept)
     if out:
         desk.note(f"its views are in {out}")
 
@@ -97,7 +98,7 @@ def edit(desk: Desk, wanted: Edit, name: str) -> None:
         before = store.concept(name)
         after = store.edit(name, wanted.changes())
     say("It was so already." if before == after else "Changed.")
-    _say_card(after)
+    say_card(after)
 
 
 @click.command(epilog="Example: kinsight forget Lala")
@@ -105,7 +106,7 @@ def edit(desk: Desk, wanted: Edit, name: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @pass_desk
 def forget(desk: Desk, name: str, yes: bool) -> None:
-    """Delete NAME with all its views, for good."""
+    """Delete NAME with all its views, for good; photos that may show it leave the album, their files stay."""
     with desk.store() as store:
         concept = store.concept(name)
         what = f"{clean_line(concept.name)} with {_views(concept)}"
@@ -115,16 +116,26 @@ def forget(desk: Desk, name: str, yes: bool) -> None:
             )
         if not yes and not click.confirm(f"Forget {what}? This cannot be undone.", err=True):
             raise click.Abort
-        store.forget(concept.name)
+        desk.opened_home().forget_readings()
+        left = store.forget(concept.name)
     say(f"{clean_line(concept.name)} is forgotten.")
+    if left:
+        say(f"{counted(left, 'photo')} that may show or name it left the album; the files stay.")
 
 
-@click.command(epilog="Example: kinsight undo")
+@click.command(epilog="Examples: kinsight undo, kinsight undo 3")
+@click.argument("number", type=click.IntRange(min=1), default=1)
+@AS_JSON
 @pass_desk
-def undo(desk: Desk) -> None:
-    """Take the last change back."""
+def undo(desk: Desk, number: int) -> None:
+    """Take the last change back, or the last NUMBER of them: all of these or none."""
     with desk.store() as store:
-        say(f"Undone: {clean_line(store.undo())}.")
+        summaries = store.undo_last(number)
+    if desk.as_json:
+        print_json({"format": 1, "undone": summaries})
+        return
+    for summary in summaries:
+        say(f"Undone: {clean_line(summary)}.")
 
 
 @click.command(epilog="Example: kinsight history --limit 5")
@@ -158,7 +169,22 @@ def _save_views(store: Store, concept: Concept, out: Path) -> None:
     save(contact_sheet(pictures, captions, min(4, len(pictures)), (320, 320)), out)
 
 
-def _say_card(concept: Concept) -> None:
+def _say_views(concept: Concept) -> None:
+    """The number by which each view is chosen, when it was taught, and where in which photo it is."""
+    for kind, crops in (("view", concept.views), ("negative", concept.negatives)):
+        rows = [
+            (kind, str(crop.id), crop.created[:10], f"{_box(crop)} of photo {crop.photo_sha256[:8]}")
+            for crop in crops
+        ]
+        for line in columns(rows):
+            say(line)
+
+
+def _box(crop: View) -> str:
+    return ",".join(f"{value:.0f}" for value in crop.xyxy)
+
+
+def say_card(concept: Concept) -> None:
     """Name, aliases, kind, info and pictures, each on a line of its own."""
     rows = (
         ("name", concept.name),
@@ -177,9 +203,5 @@ def _short(text: str) -> str:
 
 
 def _views(concept: Concept) -> str:
-    negatives = f", {_count(len(concept.negatives), 'negative')}" if concept.negatives else ""
-    return _count(len(concept.views), "view") + negatives
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+    negatives = f", {counted(len(concept.negatives), 'negative')}" if concept.negatives else ""
+    return counted(len(concept.views), "view") + negatives

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from kinsight.cli.desk import Desk, desk_options, pass_desk
+from kinsight.cli.desk import Desk, desk_options, pass_desk, progress
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -176,12 +175,6 @@ def pocket(desk: Desk, seed: int, scenes: int) -> None:
 for _group in (evaluate, bench):
     for _verb in _group.commands.values():
         _verb.params.extend(desk_options(hidden=True))
-
-
-def progress(what: str, done: int, total: int) -> None:
-    """One line on a terminal, rewritten in place; nothing where the output goes elsewhere."""
-    if sys.stderr.isatty():
-        click.echo(f"\r{what}: {done} of {total}", err=True, nl=done == total)
 
 
 def _last_line(values: dict[str, Any]) -> None:

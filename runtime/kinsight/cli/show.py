@@ -47,6 +47,11 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def counted(number: int, what: str) -> str:
+    """ "1 photo", "2 photos"."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def timings_line(stages_ms: Mapping[str, float], answer_ms: Mapping[str, float], tokens: int = 0) -> str:
     """ "decode 3 ms, detect 31 ms, ..., first token 420 ms, 18 tokens/s"; `tokens` of the answer."""
     parts = [f"{stage} {stages_ms[stage]:.0f} ms" for stage in _STAGES if stage in stages_ms]

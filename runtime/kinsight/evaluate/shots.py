@@ -13,11 +13,10 @@ import numpy as np
 from kinsight.detect import Detector
 from kinsight.embed import Embedder, embed_scene
 from kinsight.errors import ConfigError
-from kinsight.image import crop, load
+from kinsight.image import PHOTO_SUFFIXES, crop, load
 from kinsight.types import Box, Floats, Regions
 
 BOXES = "reference_boxes.json"
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".heic", ".heif"}
 _NOT_PHOTOS = {"masks", "masked"}
 
 Progress = Callable[[str, int, int], None]
@@ -143,7 +142,7 @@ def strangers_in(folders: Sequence[Path]) -> list[Path]:
 
 
 def _photos(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if path.suffix.lower() in _SUFFIXES and path.is_file())
+    return sorted(path for path in paths if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file())
 
 
 def _box(values: Sequence[float]) -> Box:

@@ -10,7 +10,16 @@ except ImportError as reason:  # so is a system library that OpenCV wants, such 
         "run `pip install opencv-python`, or `apt install libgl1` if it is libGL that is missing",
     ) from reason
 
-from kinsight.image.codec import MAX_BYTES, MAX_PIXELS, decode, encode_jpeg, load, save
+from kinsight.image.codec import (
+    MAX_BYTES,
+    MAX_PIXELS,
+    PHOTO_SUFFIXES,
+    decode,
+    encode_jpeg,
+    load,
+    read_file,
+    save,
+)
 from kinsight.image.draw import Mark, annotate, contact_sheet
 from kinsight.image.resize import Placement, crop, prepare, prepare_batch, thumbnail
 
@@ -20,6 +29,7 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "OPENCV_VERSION",
+    "PHOTO_SUFFIXES",
     "Mark",
     "Placement",
     "annotate",
@@ -30,6 +40,7 @@ __all__ = [
     "load",
     "prepare",
     "prepare_batch",
+    "read_file",
     "save",
     "thumbnail",
 ]

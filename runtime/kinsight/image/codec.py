@@ -27,6 +27,9 @@ MAX_BYTES = 100_000_000
 MAX_PIXELS = 100_000_000
 """Width times height; checked before it is decoded (300 MB as RGB)."""
 
+PHOTO_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".heic", ".heif"}
+"""By which pictures are known in a folder, in lower case; what a file is, its content says."""
+
 _UPRIGHT: dict[int, Callable[[Pixels], object]] = {
     2: lambda pixels: cv2.flip(pixels, 1),
     3: lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180),
@@ -47,10 +50,19 @@ _ENCODINGS = {
 
 
 def load(path: str | Path) -> Photo:
-    """Reads a JPEG, PNG, WebP or BMP file (HEIC with the extra `heic`); see `decode`.
+    """Reads a JPEG, PNG, WebP or BMP file (HEIC with the extra `heic`); see `read_file` and `decode`.
 
     Raises:
-        PhotoError: there is no such file, it cannot be read, it is too large, or what `decode` refuses.
+        PhotoError: the file cannot be read or decoded.
+    """
+    return decode(read_file(path), str(path))
+
+
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a picture file, not decoded yet.
+
+    Raises:
+        PhotoError: there is no such file, it cannot be read, or it is too large.
     """
     name = str(path)
     try:
@@ -60,13 +72,12 @@ def load(path: str | Path) -> Photo:
         if not stat.S_ISREG(status.st_mode):
             raise PhotoError(f"{name} is not a plain file", "save the picture to a file first")
         _check_bytes(status.st_size, name)
-        data = Path(path).read_bytes()
+        return Path(path).read_bytes()
     except FileNotFoundError:
         raise PhotoError(f"there is no file {name}", "check the path") from None
     except (OSError, ValueError) as reason:  # ValueError: a null character in the path
         words = reason.strerror if isinstance(reason, OSError) else str(reason)
         raise PhotoError(f"cannot read {name} ({words})", "check the path and who may read it") from None
-    return decode(data, name)
 
 
 def decode(data: bytes, name: str = "") -> Photo:

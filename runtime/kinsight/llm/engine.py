@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -12,8 +14,10 @@ import numpy as np
 
 from kinsight.errors import ModelError
 from kinsight.llm.answer import AnswerText, Banned, is_loop, ranked
+from kinsight.llm.blobs import Blobs
+from kinsight.llm.context import Context
 from kinsight.llm.model import Model
-from kinsight.llm.native import MEND_FILE
+from kinsight.llm.native import MEND_FILE, PACKAGE
 from kinsight.llm.spans import Prompt, TextSpan
 from kinsight.llm.stream import Stream, Tally
 from kinsight.llm.template import SAMPLE, ChatTemplate
@@ -26,22 +30,26 @@ if TYPE_CHECKING:
     from kinsight.config import DeviceConfig
 
 _LONGEST_TOKEN = 64  # bytes on average over a prompt: no tokeniser comes near
+PICTURES_MEMORY, PICTURES_DISK = 32 << 20, 256 << 20  # bytes
+STATES_MEMORY, STATES_DISK = 64 << 20, 512 << 20
 _GREEDY = Generation()
 _MEND_LENGTH = "shorten the texts, use fewer references or pictures, or ask for a shorter answer"
 
 
-def load_llm(part: LlmPart, device: DeviceConfig) -> Llm:
+def load_llm(part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> Llm:
     """Loads a bundle's language model and, where it sees, its picture encoder.
 
-    Raises MissingPackage without llama-cpp-python, ModelError where a file or the memory does not do.
+    `cache` is a folder for what the next process can use again: embeddings of pictures, and the model's
+    state after photo and references. Raises MissingPackage without llama-cpp-python, ModelError where a file
+    or the memory does not do.
     """
-    return Llm(part, device)
+    return Llm(part, device, cache)
 
 
 class Llm:
     """A language model that answers turns; born ready, a context manager that gives its memory back."""
 
-    def __init__(self, part: LlmPart, device: DeviceConfig) -> None:
+    def __init__(self, part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> None:
         self.part = part
         self._lock = threading.Lock()
         self._reader: int | None = None  # the thread whose stream is open
@@ -50,7 +58,11 @@ class Llm:
         self._template = ChatTemplate(words.chat_template, words.bos, words.eos, words.adds_bos)
         words.reserve(piece for piece in self._template.parts(SAMPLE) if isinstance(piece, Control))
         sees = part.mmproj is not None and part.sees != "nothing"
-        self._vision = VisionEncoder(part, self._model, device) if sees else None
+        self._pictures = Blobs(cache and cache / "pictures", PICTURES_MEMORY, PICTURES_DISK)
+        self._states = Blobs(cache and cache / "states", STATES_MEMORY, STATES_DISK)
+        identity = identity_of(part, device)
+        self._vision = VisionEncoder(part, self._model, device, self._pictures, identity) if sees else None
+        self._context = Context(self._model, self._vision, self._states, identity)
 
     def __enter__(self) -> Llm:
         return self
@@ -141,14 +153,18 @@ class Llm:
         """The text of an answer, fit to be shown."""
         with self._alone(), closing(prompt):
             text = AnswerText((*self.part.stop, *self._template.stop, *options.stop))
-            for data in self._pieces(prompt, options, tally):
-                if shown := text.feed(data):
-                    yield shown
-                if text.stopped:
-                    tally.ended = "stop"
-                    return
-            if rest := text.finish():
-                yield rest
+            try:
+                for data in self._pieces(prompt, options, tally):
+                    if shown := text.feed(data):
+                        yield shown
+                    if text.stopped:
+                        tally.ended = "stop"
+                        return
+                if rest := text.finish():
+                    yield rest
+            finally:
+                self._pictures.flush()
+                self._states.flush()
 
     def _pieces(self, prompt: Prompt, options: Generation, tally: Tally) -> Iterator[bytes]:
         """The bytes of token after token, until the model, the length or a loop ends them."""
@@ -164,7 +180,8 @@ class Llm:
             raise ModelError("the language model gives no finite logits", MEND_FILE)
 
         with tally.timed("first_token"):
-            position = self._read(prompt, tally)
+            self._check_open()
+            self._context.read(prompt, tally)
             token = choose()
         while not self._words.ends(token):
             tokens.append(token)
@@ -177,25 +194,16 @@ class Llm:
                 return
             with tally.timed("decode"):
                 self._check_open()
-                self._model.decode([token], position)
-                position += 1
+                self._context.add(token)
                 token = choose()
         tally.ended = "stop"
 
-    def _read(self, prompt: Prompt, tally: Tally) -> int:
-        """Fills an emptied context with a prompt; the position after it."""
-        self._check_open()
-        self._model.clear()
-        position = 0
-        for span in prompt.spans:
-            if isinstance(span, TextSpan):
-                with tally.timed("prefill"):
-                    self._model.decode(span.tokens, position)
-                position += len(span)
-            elif self._vision:
-                with tally.timed("encode"):
-                    embeddings = self._vision.encode(span)
-                with tally.timed("prefill"):
-                    self._vision.read(span, embeddings, position)
-                position += span.positions
-        return position
+
+def identity_of(part: LlmPart, device: DeviceConfig) -> str:
+    """Of everything that embeddings and states depend on beside what was read: files, settings, versions."""
+    files = [file for file in (part.file, part.mmproj) if file]
+    hashes = [part.sha256, part.mmproj_sha256 or ""]
+    stamps = [f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    settings = part.context, part.image_max_tokens, device.kv_type, device.flash_attention, device.gpu_layers
+    words = f"{PACKAGE} {settings} {hashes} {stamps}"
+    return hashlib.sha256(words.encode()).hexdigest()

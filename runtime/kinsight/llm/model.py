@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -72,6 +73,39 @@ class Model:
     def clear(self) -> None:
         """Forgets every token."""
         self._llama.llama_memory_clear(self._llama.llama_get_memory(self.context), True)
+
+    def cut(self, position: int) -> bool:
+        """Forgets everything from a position on; False where that does not leave what was before it.
+
+        A sliding window may have lost what it would look back on though llama.cpp says yes, and recurrent
+        layers cannot go back at all.
+        """
+        memory = self._llama.llama_get_memory(self.context)
+        if not self._llama.llama_memory_seq_rm(memory, 0, position, -1):
+            return False
+        window = self._llama.llama_model_n_swa(self.handle)
+        return bool(self._llama.llama_memory_seq_pos_min(memory, 0) <= max(0, position - window))
+
+    def state(self) -> bytes:
+        """Everything that was read, for `set_state` of a model of the same files and settings."""
+        size = self._llama.llama_state_seq_get_size(self.context, 0)
+        buffer = (ctypes.c_uint8 * size)()
+        return bytes(
+            memoryview(buffer)[: self._llama.llama_state_seq_get_data(self.context, buffer, size, 0)]
+        )
+
+    def set_state(self, state: bytes) -> bool:
+        """Puts a state in place of what was read; False, and nothing is left, where it does not fit."""
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        if self._llama.llama_state_seq_set_data(self.context, buffer, len(state), 0) > 0:
+            return True
+        self.clear()
+        return False
+
+    @property
+    def embedding_width(self) -> int:
+        """Numbers that stand for a token, or for one row of a picture."""
+        return int(self._llama.llama_model_n_embd_inp(self.handle))
 
     def decode(self, tokens: Sequence[int], position: int) -> None:
         """Reads tokens from a position on; `logits` are then those after the last. Raises ModelError."""

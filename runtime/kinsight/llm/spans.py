@@ -9,6 +9,20 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class Cell:
+    """One step of what a model reads: a token, or a whole picture or tile."""
+
+    what: int | str  # a token id, or the key of a picture
+    positions: int  # by which it moves the next one on
+    tokens: int  # that it takes
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it is no token."""
+        return isinstance(self.what, str)
+
+
+@dataclass(frozen=True)
 class TextSpan:
     """Tokens that follow each other in a prompt."""
 
@@ -16,6 +30,11 @@ class TextSpan:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """One a token."""
+        return tuple(Cell(token, 1, 1) for token in self.tokens)
 
 
 @dataclass(frozen=True)
@@ -25,9 +44,16 @@ class PictureSpan:
     chunk: int  # address of mtmd's chunk
     tokens: int  # that it takes in the context
     positions: int  # by which it moves the next token on: M-RoPE needs fewer than tokens
+    key: str  # of what is seen: equal keys have equal embeddings
+    twin: str | None = None  # key of a tile that may show the same, as an overview of one tile does
 
     def __len__(self) -> int:
         return self.tokens
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """One: a picture is read whole or not at all."""
+        return (Cell(self.key, self.positions, self.tokens),)
 
 
 Span = TextSpan | PictureSpan
@@ -43,6 +69,11 @@ class Prompt:
     def __len__(self) -> int:
         """Tokens."""
         return sum(map(len, self.spans))
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All steps, in order."""
+        return tuple(cell for span in self.spans for cell in span.cells)
 
     @property
     def ends_in_text(self) -> bool:

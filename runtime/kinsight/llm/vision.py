@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kinsight.errors import ModelError
+from kinsight.llm.blobs import Blobs
 from kinsight.llm.model import Model
 from kinsight.llm.native import failure, library
 from kinsight.llm.spans import PictureSpan, Prompt, Span, TextSpan
 from kinsight.llm.turns import Control, Part, Picture
 from kinsight.llm.vocabulary import utf8
-from kinsight.types import Pixels
+from kinsight.types import Floats, Pixels
 
 if TYPE_CHECKING:
     from kinsight.bundle import LlmPart
@@ -25,15 +28,21 @@ if TYPE_CHECKING:
 _MEND = "restore the bundle, or see to `mmproj` and `image_max_tokens` in its [llm]"
 _MEND_PICTURE = "use a picture of another size"
 _GREY = 128
+_YES, _NO = b"yes", b"no"
+_FLAT = 0.05
 
 
 class VisionEncoder:
     """A picture encoder that fits a model; born ready."""
 
-    def __init__(self, part: LlmPart, model: Model, device: DeviceConfig) -> None:
-        """Raises ModelError where the mmproj file does not load, does not fit the model or does not see."""
+    def __init__(self, part: LlmPart, model: Model, device: DeviceConfig, kept: Blobs, identity: str) -> None:
+        """`kept` holds embeddings; `identity` is of everything that they depend on but the picture.
+
+        Raises ModelError where the mmproj file does not load, does not fit the model or does not see.
+        """
         self._mtmd = library().mtmd
         self._model = model
+        self._kept, self._identity = kept, identity
         params = self._mtmd.mtmd_context_params_default()
         params.use_gpu = device.gpu_layers != 0
         params.n_threads = model.threads
@@ -57,7 +66,7 @@ class VisionEncoder:
         with ExitStack() as scratch, ExitStack() as kept:
             chunks = self._mtmd.mtmd_input_chunks_init()
             kept.callback(self._mtmd.mtmd_input_chunks_free, chunks)
-            inputs = [self._input(part, count_only, scratch) for part in parts]
+            inputs = [self._input(part, f"#{row}", count_only, scratch) for row, part in enumerate(parts)]
             pointer = ctypes.POINTER(self._mtmd.mtmd_input_part)
             array = (pointer * len(inputs))(*map(ctypes.pointer, inputs))
             if self._mtmd.mtmd_tokenize_from_parts(self.handle, chunks, array, len(inputs), False) != 0:
@@ -66,10 +75,9 @@ class VisionEncoder:
                 self._mtmd.mtmd_input_chunks_get(chunks, index)
                 for index in range(self._mtmd.mtmd_input_chunks_size(chunks))
             ]
-            spans = [self._span(address) for address in addresses]
-            return Prompt(spans, kept.pop_all())
+            return Prompt(self._spans(addresses), kept.pop_all())
 
-    def _input(self, part: Part, count_only: bool, scratch: ExitStack) -> Any:
+    def _input(self, part: Part, row: str, count_only: bool, scratch: ExitStack) -> Any:
         if isinstance(part, Picture):
             picture = padded(part.pixels, self._widest)
             height, width = picture.shape[:2]
@@ -77,10 +85,30 @@ class VisionEncoder:
             pixels = ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
             bitmap = self._mtmd.mtmd_bitmap_init(width, height, None if count_only else pixels)
             scratch.callback(self._mtmd.mtmd_bitmap_free, bitmap)
+            name = "" if count_only else hashlib.sha256(data).hexdigest()
+            self._mtmd.mtmd_bitmap_set_id(bitmap, f"{width}x{height}:{name}{row}".encode())
             return self._mtmd.mtmd_input_part(None, bitmap)
         data = utf8(part.text)
         text = self._mtmd.mtmd_input_text(data, len(data), False, isinstance(part, Control))
         return self._mtmd.mtmd_input_part(ctypes.pointer(text), None)
+
+    def _spans(self, chunks: Sequence[int]) -> list[Span]:
+        spans: list[Span] = []
+        tiles: dict[str, list[PictureSpan]] = {}  # of every picture
+        for chunk in chunks:
+            span = self._span(chunk)
+            if isinstance(span, PictureSpan):
+                own = tiles.setdefault(self._mtmd.mtmd_input_chunk_get_id(chunk).decode(), [])
+                twin = own[0].key if len(own) == 1 and own[0].tokens == span.tokens else None
+                span = replace(span, key=f"{span.key}/{len(own)}", twin=twin)
+                own.append(span)
+            spans.append(span)
+        # an overview and one tile show the same; of more tiles none does
+        single = {own[1].key for own in tiles.values() if len(own) == 2}
+        return [
+            span if isinstance(span, TextSpan) or span.key in single else replace(span, twin=None)
+            for span in spans
+        ]
 
     def _span(self, chunk: int) -> Span:
         if self._mtmd.mtmd_input_chunk_get_type(chunk) == self._mtmd.MTMD_INPUT_CHUNK_TYPE_TEXT:
@@ -92,15 +120,40 @@ class VisionEncoder:
         if whole and tokens > self._model.batch_tokens:
             problem = f"a picture takes {tokens} tokens at once, but {self._model.batch_tokens} is the most"
             raise ModelError(problem, "set `image_max_tokens` in the bundle's [llm] to what a picture takes")
-        return PictureSpan(chunk, tokens, self._mtmd.mtmd_input_chunk_get_n_pos(chunk))
+        key = self._mtmd.mtmd_input_chunk_get_id(chunk).decode().partition("#")[0]
+        return PictureSpan(chunk, tokens, self._mtmd.mtmd_input_chunk_get_n_pos(chunk), key)
 
-    def encode(self, span: PictureSpan) -> Any:
-        """A picture's embeddings: a pointer to float32 (tokens, model width), valid until the next encode."""
+    def embeddings(self, span: PictureSpan) -> Floats:
+        """float32 (tokens, model width) of a picture, encoded only where it was not before."""
+        data = self._known(span.key)
+        if data is None and span.twin and self._kept.get(self._twins_alike) == _YES:
+            data = self._known(span.twin)
+        if data is None:
+            data = self.encode(span).tobytes()
+            self._kept.put(self._name(span.key), data)
+            if span.twin and (other := self._known(span.twin)) and not _is_flat(data, span.tokens):
+                self._kept.put(self._twins_alike, _YES if data == other else _NO)
+        return np.frombuffer(data, np.float32).reshape(span.tokens, -1)
+
+    def _known(self, key: str) -> bytes | None:
+        return self._kept.get(self._name(key))
+
+    def _name(self, key: str) -> str:
+        return f"picture {self._identity} {key}"
+
+    @property
+    def _twins_alike(self) -> str:
+        """Name of what was found out by encoding both: whether an overview equals its only tile."""
+        return f"twins {self._identity}"
+
+    def encode(self, span: PictureSpan) -> Floats:
+        """float32 (tokens, model width): a picture's embeddings."""
         if self._mtmd.mtmd_encode_chunk(self.handle, span.chunk) != 0:
             raise failure("a picture cannot be encoded", _MEND_PICTURE)
-        return self._mtmd.mtmd_get_output_embd(self.handle)
+        shape = span.tokens, self._model.embedding_width
+        return np.array(np.ctypeslib.as_array(self._mtmd.mtmd_get_output_embd(self.handle), shape))
 
-    def read(self, span: PictureSpan, embeddings: Any, position: int) -> None:
+    def read(self, span: PictureSpan, embeddings: Floats, position: int) -> None:
         """Reads a picture's embeddings into the model's context, from a position on."""
         no_callback = self._mtmd.mtmd_helper_post_decode_callback()
         after = library().llama.llama_pos()
@@ -108,7 +161,7 @@ class VisionEncoder:
             self.handle,
             self._model.context,
             span.chunk,
-            embeddings,
+            embeddings.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
             position,
             0,
             self._model.batch_tokens,
@@ -131,3 +184,9 @@ def padded(pixels: Pixels, widest: int) -> Pixels:
     if not below and not beside:
         return pixels
     return np.pad(pixels, ((0, below), (0, beside), (0, 0)), constant_values=_GREY)
+
+
+def _is_flat(embeddings: bytes, tokens: int) -> bool:
+    """Whether all tokens of a picture look alike, so that nothing follows from two that are equal."""
+    rows = np.frombuffer(embeddings, np.float32).reshape(tokens, -1)
+    return tokens < 2 or bool(np.ptp(rows, axis=0).max() < _FLAT)

@@ -86,11 +86,11 @@ def _third(centre: float, low: str, high: str) -> str:
     return low if centre < 1 / 3 else high if centre > 2 / 3 else ""
 
 
-def notable(regions: Regions, named: list[int]) -> list[int]:
-    """Rows of sure regions that are neither named nor another box of something listed already."""
+def notable(regions: Regions, named: list[int], least: float = NOTABLE_SCORE) -> list[int]:
+    """Rows of regions with at least this score that are neither named nor another box of what is listed."""
     overlaps = iou(regions.xyxy, regions.xyxy) if len(regions) else np.zeros((0, 0), np.float32)
     listed = list(named)
-    for row in np.flatnonzero(regions.scores >= NOTABLE_SCORE).tolist():
+    for row in np.flatnonzero(regions.scores >= least).tolist():
         if row not in listed and not (overlaps[row, listed] > _SAME_THING_IOU).any():
             listed.append(row)
     return listed[len(named) :]

@@ -51,7 +51,7 @@ def add_crop(change: Change, kind: Kind, concept_id: int, view: NewView) -> None
         "picture": view.picture_jpeg,
     }
     crop_id = change.insert(kind, crop)
-    _require_dimension(change.db, view.embedder_id, len(view.vector))
+    require_dimension(change.db, view.embedder_id, len(view.vector))
     change.insert("vector", vector_row((kind, crop_id), view.embedder_id, view.vector))
 
 
@@ -72,7 +72,7 @@ def edit(change: Change, concept: Concept, changes: Changes) -> list[str]:
 
 def put_vectors(db: Database, embedder_id: str, owners: Iterable[Owner], vectors: Floats) -> int:
     """Keep vectors (n, dim) of crops that are still there; return how many."""
-    _require_dimension(db, embedder_id, vectors.shape[1])
+    require_dimension(db, embedder_id, vectors.shape[1])
     kept = 0
     for owner, vector in zip(owners, vectors, strict=True):
         kind, crop_id = owner
@@ -98,7 +98,8 @@ def vector_row(owner: Owner, embedder_id: str, vector: Floats) -> dict[str, obje
     }
 
 
-def _require_dimension(db: Database, embedder_id: str, dim: int) -> None:
+def require_dimension(db: Database, embedder_id: str, dim: int) -> None:
+    """StoreError where vectors of this embedder with another number of dimensions are stored."""
     known = reading.dimension(db, embedder_id)
     if known not in (None, dim):
         raise StoreError(

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from sqlite_utils import Database
 
-from kinsight.metrics import iou
 from kinsight.store.journal import NAME_COLUMNS, unpack
 from kinsight.store.names import name_key
-from kinsight.types import Concept
+from kinsight.store.shelf import take_out
+from kinsight.store.showing import negatives_that_show
+from kinsight.types import Concept, Floats
 
-_SAME_CROP = 0.5
 _TEXT_COLUMNS = ("category", "info", "fingerprint")
 
 
-def forget(db: Database, concept: Concept) -> None:
-    """Delete a concept, its pictures among the negatives of others, and what the journal knows of either.
+def forget(db: Database, concept: Concept) -> int:
+    """Delete a concept, its pictures among the negatives of others, and what journal and album know of it.
+
+    A photo leaves the album, thumbnail and vectors and all, where it shows the concept or its path names it;
+    the file stays where it is. Only leaving the region out would not do: the thumbnail and the vector of the
+    whole photo show it too, and what stays unnamed would soon ask for a name in the inbox. Returns how many
+    photos left.
 
     An entry knows of it that touches it or mentions one of its names. Where such an entry is about another
     concept, the older ones about that concept go with it: undo must not jump over a change.
     """
     keys = {name_key(name) for name in concept.names} | _former_keys(db, concept.id)
-    shown = _shown_elsewhere(db, concept)
+    shown = negatives_that_show(db, concept)
     touched = {concept.id}
     for entry, summary in db.execute("select id, summary from journal order by id desc").fetchall():
         rows = db.execute(
@@ -33,34 +40,69 @@ def forget(db: Database, concept: Concept) -> None:
         if told or seen or concepts & touched or any(_mentions(row[3], keys) for row in rows):
             touched |= concepts
             db.execute("delete from journal where id = ?", (entry,))
+    left = take_out(db, _photos_of(db, concept, keys))
     for row_id in shown:
         db.execute("delete from negative where id = ?", (row_id,))
     db.execute("delete from concept where id = ?", (concept.id,))
+    return left
+
+
+def _photos_of(db: Database, concept: Concept, keys: set[str]) -> set[int]:
+    """Photos of the album that it was taught from, whose path names it, or in which it may be recognised.
+
+    What is alike is judged as when the photos were added, a maybe included: rather too many leave than one
+    that shows it stays. An embedder that has seen no view of it recognises it nowhere.
+    """
+    hashes = {view.photo_sha256 for view in concept.views}
+    found = {
+        photo_id
+        for photo_id, sha256, path in db.execute("select id, sha256, path from album_photo")
+        if sha256 in hashes or _named_in(path, keys)
+    }
+    for embedder_id, alike in db.execute("select id, alike from album_embedder").fetchall():
+        views = _vectors_of(db, concept.id, embedder_id)
+        if not len(views):
+            continue
+        for photo_id, vector in db.execute(
+            "select id, vector from album_photo where embedder_id = :seer union all"
+            " select photo_id, album_region.vector from album_region"
+            " join album_photo on album_photo.id = photo_id where embedder_id = :seer",
+            {"seer": embedder_id},
+        ):
+            if photo_id not in found and (views @ np.frombuffer(vector, "<f4") >= alike).any():
+                found.add(photo_id)
+    return found
+
+
+def _named_in(path: str, keys: set[str]) -> bool:
+    """A name stands in the path with no letter before or behind it."""
+    text = name_key(path)
+    return any(re.search(rf"(?<![^\W\d_]){re.escape(key)}(?![^\W\d_])", text) for key in keys)
+
+
+def _vectors_of(db: Database, concept_id: int, embedder_id: str) -> Floats:
+    """float32 (n, dim): what an embedder made of the views; (0, 0) leaves nothing to compare with."""
+    rows = db.execute(
+        "select vector.vector from vector join view on view.id = owner_id"
+        " where owner_kind = 'view' and concept_id = ? and embedder_id = ?",
+        (concept_id, embedder_id),
+    ).fetchall()
+    return np.array([np.frombuffer(row[0], "<f4") for row in rows], np.float32)
 
 
 def _former_keys(db: Database, concept_id: int) -> set[str]:
-    """Keys of the names and aliases that it once had."""
+    """Keys of the names and aliases that it once had, or that those had which were merged into it."""
     rows = db.execute(
-        "select before from journal_row where concept_id = ? and table_name in ('concept', 'alias')"
-        " and before is not null",
+        "with recursive same (id) as (values (?) union"
+        " select other.concept_id from same join journal_row own on own.concept_id = same.id"
+        " join journal_row other on other.journal_id = own.journal_id"
+        " where other.concept_id not in (select id from concept))"
+        " select before from journal_row where concept_id in (select id from same)"
+        " and table_name in ('concept', 'alias') and before is not null",
         (concept_id,),
     ).fetchall()
     values = [unpack(before) for (before,) in rows]
     return {row[column] for row in values for column in NAME_COLUMNS.values() if column in row}
-
-
-def _shown_elsewhere(db: Database, concept: Concept) -> set[int]:
-    """Negatives of other concepts that show this one: of the same photo as a view, and much the same box."""
-    found: set[int] = set()
-    for view in concept.views:
-        negatives = db.execute(
-            "select id, x0, y0, x1, y1 from negative where photo_sha256 = ? and concept_id <> ?",
-            (view.photo_sha256, concept.id),
-        ).fetchall()
-        boxes = np.array([row[1:] for row in negatives], np.float32).reshape(-1, 4)
-        overlaps = iou([view.xyxy], boxes)[0]
-        found |= {row[0] for row, overlap in zip(negatives, overlaps, strict=True) if overlap >= _SAME_CROP}
-    return found
 
 
 def _mentions(before: str | None, keys: set[str]) -> bool:

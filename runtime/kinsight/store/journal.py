@@ -14,6 +14,8 @@ from kinsight.errors import DuplicateName, NothingToUndo
 
 Row = dict[str, Any]
 NAME_COLUMNS = {"concept": "name_key", "alias": "alias_key"}
+NOBODY = 0
+"""Stands for the concept in a row that is about none."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,21 @@ class Change:
             return row_id
         if table == "vector":
             row = _read(self.db, row["owner_kind"], row["owner_id"])
-        return int(row["concept_id"])
+        return int(row.get("concept_id", NOBODY))
+
+
+def undo_last(db: Database, count: int) -> list[str]:
+    """Take the last changes back and out of the journal; return their summaries, the last change first.
+
+    Raises:
+        NothingToUndo: the journal has fewer than that.
+        DuplicateName: as `undo`.
+    """
+    ((there,),) = db.execute("select count(*) from journal").fetchall()
+    if 0 < there < count:
+        what = "1 change" if there == 1 else f"{there} changes"
+        raise NothingToUndo(f"{count} changes cannot be undone, there is no more than {what}", "undo fewer")
+    return [undo(db) for _ in range(count)]
 
 
 def undo(db: Database) -> str:

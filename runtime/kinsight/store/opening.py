@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from kinsight.errors import StoreBusy, StoreError
+from kinsight.errors import StoreBusy, StoreDamaged, StoreError
 from kinsight.store.schema import APPLICATION_ID, MIGRATIONS
 
 DATABASE_ERRORS: tuple[type[Exception], ...] = (sqlite3.Error,)
@@ -22,7 +22,10 @@ _MAGIC = b"SQLite format 3\0"
 _WRITABLE = "make the file and its folder writable for you, or choose another home with KINSIGHT_HOME"
 _SPACE = "free some space on that disk and try again"
 _DISK = "check the disk, its space and its quota"
-_BACKUP = "put a backup in its place, or move it away to begin with an empty store; it is left as it is"
+_BACKUP = (
+    "put a backup in its place with `kinsight store restore FILE`, or move it away to begin with an empty"
+    " store; it is left as it is"
+)
 _DAMAGE = (
     "could not decode",
     "malformed",
@@ -34,7 +37,7 @@ _DAMAGE = (
     "constraint failed",
 )
 _SYMPTOMS: tuple[tuple[tuple[str, ...], type[StoreError], str, str], ...] = (
-    (_DAMAGE, StoreError, "is damaged", _BACKUP),
+    (_DAMAGE, StoreDamaged, "is damaged", _BACKUP),
     (("locked",), StoreBusy, "is in use by another process", "wait until that has finished and try again"),
     (("disk is full",), StoreError, "has no space left on its disk; what it holds is unharmed", _SPACE),
     (("disk i/o error",), StoreError, "cannot be read or written on its disk", _DISK),
@@ -51,7 +54,7 @@ def plain_errors(path: Path) -> Iterator[None]:
     except DATABASE_ERRORS as error:
         raise _explained(path, error) from error
     except ValueError as error:  # a row, or the driver's own message, that cannot be decoded
-        raise StoreError(f"the store {path} is damaged", _BACKUP) from error
+        raise StoreDamaged(f"the store {path} is damaged", _BACKUP) from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
         mend = _SPACE if error.errno in (errno.ENOSPC, errno.EDQUOT) else _WRITABLE
@@ -113,8 +116,18 @@ def _create(path: Path) -> None:
             _migrate(db)
         _publish(fresh, path)
     finally:
-        for leftover in (fresh, Path(f"{fresh}-wal"), Path(f"{fresh}-shm")):
+        for leftover in (fresh, *leftovers(fresh)):
             leftover.unlink(missing_ok=True)
+
+
+def leftovers(path: Path) -> tuple[Path, Path]:
+    """The log and its index, which SQLite keeps beside its file."""
+    return Path(f"{path}-wal"), Path(f"{path}-shm")
+
+
+def unpacking_folder(path: Path) -> Path:
+    """Where a backup lies while it is examined; what a killed process left there is of no use."""
+    return path.with_name(f"{path.name}-restoring")
 
 
 def _publish(fresh: Path, path: Path) -> None:
@@ -148,11 +161,11 @@ def _refuse_damaged(path: Path) -> None:
     log = Path(f"{path}-wal")
     settled = not log.exists() or log.stat().st_size == 0
     if not header:
-        raise StoreError(f"the store {path} is empty: it was cut off", _BACKUP)
+        raise StoreDamaged(f"the store {path} is empty: it was cut off", _BACKUP)
     if not header.startswith(_MAGIC) or len(header) < 100:
-        raise StoreError(f"the store {path} is damaged: it does not begin like a database", _BACKUP)
+        raise StoreDamaged(f"the store {path} is damaged: it does not begin like a database", _BACKUP)
     if settled and path.stat().st_size % page_size:
-        raise StoreError(f"the store {path} is damaged: its end is missing", _BACKUP)
+        raise StoreDamaged(f"the store {path} is damaged: its end is missing", _BACKUP)
 
 
 def _refuse_foreign(db: Database, path: Path) -> None:
@@ -168,9 +181,23 @@ def _refuse_foreign(db: Database, path: Path) -> None:
         )
 
 
+def refuse_other_tables(db: Database, path: Path) -> None:
+    """StoreError unless an open store has exactly the tables, indexes and triggers of this version."""
+    with Database(memory=True, execute_plugins=False) as fresh:
+        MIGRATIONS.apply(fresh)
+        if _shape(db) == _shape(fresh):
+            return
+    raise StoreError(f"{path} has tables or triggers that no store has", "take another backup")
+
+
+def _shape(db: Database) -> set[tuple[str, str, str]]:
+    sql = "select type, name, sql from sqlite_master where substr(name, 1, 7) <> 'sqlite_'"
+    return {(kind, name, text) for kind, name, text in db.execute(sql).fetchall()}
+
+
 def _make_private(path: Path) -> None:
     """0600 for the file; SQLite gives the same to the files beside it."""
-    for file in (path, Path(f"{path}-wal"), Path(f"{path}-shm")):
+    for file in (path, *leftovers(path)):
         with suppress(FileNotFoundError, PermissionError):  # a file system without permissions
             mode = file.stat().st_mode & 0o777
             if mode & 0o077:

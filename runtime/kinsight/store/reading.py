@@ -101,7 +101,9 @@ def without_vector(db: Database, embedder_id: str) -> list[Owner]:
 
 def dimension(db: Database, embedder_id: str) -> int | None:
     """Numbers in a vector of this embedder, None where there is none yet."""
-    row = db.execute("select dim from vector where embedder_id = ? limit 1", (embedder_id,)).fetchone()
+    sql = "select dim from {} where embedder_id = :embedder".format
+    both = f"{sql('vector')} union all {sql('album_photo')} limit 1"
+    row = db.execute(both, {"embedder": embedder_id}).fetchone()
     return None if row is None else int(row[0])
 
 

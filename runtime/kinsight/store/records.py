@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from kinsight.types import Box, Floats
 
 Kind = Literal["view", "negative"]
+OnConflict = Literal["refuse", "skip", "rename"]
+"""What becomes of an incoming concept whose name is taken."""
 Owner = tuple[Kind, int]
 """What a vector was computed from: the kind of crop and its id."""
 
@@ -45,6 +48,40 @@ class Changes:
     info: str | None = None
     add_aliases: tuple[str, ...] = ()
     remove_aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class IncomingCrop:
+    """A view or negative from elsewhere; its picture is read when it is needed."""
+
+    read: Callable[[], bytes]  # the JPEG file
+    xyxy: Box  # in the source photo, pixels
+    photo_sha256: str
+    created: str  # UTC, ISO 8601
+
+
+@dataclass(frozen=True, eq=False)
+class Incoming:
+    """A concept from elsewhere, as in `Concept`."""
+
+    name: str
+    aliases: tuple[str, ...]
+    category: str
+    info: str
+    fingerprint: Mapping[str, Any] | None
+    created: str
+    changed: str
+    views: tuple[IncomingCrop, ...]
+    negatives: tuple[IncomingCrop, ...]
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What becomes of an incoming concept."""
+
+    name: str  # as it comes
+    kept_as: str | None  # None: it stays out, as the name is taken
+    dropped_aliases: tuple[str, ...] = ()  # these are taken
 
 
 @dataclass(frozen=True, eq=False)

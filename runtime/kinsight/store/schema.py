@@ -62,6 +62,34 @@ end;
 insert into meta (key, value) values ('generation', '0');
 """
 
+_ALBUM = """
+create table album_photo (
+    id integer primary key autoincrement, sha256 text not null unique, path text not null,
+    size integer not null, modified_ns integer not null, width integer not null, height integer not null,
+    added text not null, embedder_id text not null, dim integer not null, vector blob not null,
+    thumbnail blob not null, check (length(vector) = 4 * dim)
+);
+create table album_region (
+    id integer primary key autoincrement,
+    photo_id integer not null references album_photo (id) on delete cascade,
+    x0 real not null, y0 real not null, x1 real not null, y1 real not null,
+    label text not null, score real not null, vector blob not null
+);
+create table album_hidden (
+    id integer primary key autoincrement, photo_sha256 text not null,
+    x0 real not null, y0 real not null, x1 real not null, y1 real not null
+);
+create table album_embedder (id text primary key, alike real not null) without rowid;
+
+create index album_photo_at on album_photo (path);
+create index album_region_of on album_region (photo_id);
+create index album_hidden_in on album_hidden (photo_sha256);
+create trigger album_photo_gone after delete on album_photo begin
+    delete from album_hidden where photo_sha256 = old.sha256;
+end;
+insert into meta (key, value) values ('album_generation', '0');
+"""
+
 
 @MIGRATIONS()
 def m001_concepts(db: Database) -> None:
@@ -72,3 +100,14 @@ def m001_concepts(db: Database) -> None:
     rest stays quick.
     """
     db.executescript(_CONCEPTS)
+
+
+@MIGRATIONS()
+def m002_album(db: Database) -> None:
+    """Photos that were looked at on purpose, with their regions; no name is written here.
+
+    The vectors of a photo and of its regions are all of the photo's `embedder_id`; `alike` is the cosine from
+    which on two vectors of an embedder may show the same individual. What the user hid in the inbox is known
+    by the photo's hash and the box, so that it stays hidden when the photo is looked at anew.
+    """
+    db.executescript(_ALBUM)

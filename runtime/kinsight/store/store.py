@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 
 from sqlite_utils import Database
 
-from kinsight.errors import StoreBusy, StoreError
-from kinsight.store import editing, journal, reading
+from kinsight.errors import StoreError
+from kinsight.store import bringing, editing, journal, reading, regrouping
+from kinsight.store.file import StoreFile, next_generation
 from kinsight.store.forgetting import forget
 from kinsight.store.journal import Change, JournalEntry
 from kinsight.store.names import INFO_LENGTH, clean_name, clean_text
-from kinsight.store.opening import connect, plain_errors
-from kinsight.store.records import Changes, Kind, NewView, Owner, Vectors, require_unit
+from kinsight.store.records import (
+    Arrival,
+    Changes,
+    Incoming,
+    Kind,
+    NewView,
+    OnConflict,
+    Owner,
+    Vectors,
+    require_unit,
+)
+from kinsight.store.shelf import Shelf
 from kinsight.types import Concept, Floats
 
 
-class Store:
+class Store(StoreFile):
     """What the user named, in one file. `Store.open` is the door; close it, or use it in a `with`.
 
     Names are compared without regard to case and kept in Unicode's normal form NFC without white space around
@@ -30,36 +38,8 @@ class Store:
     """
 
     def __init__(self, db: Database, path: Path) -> None:
-        self.path = path
-        self._db = db
-        self._lock = threading.RLock()
-
-    @classmethod
-    def open(cls, path: Path | str, timeout: float = 10.0) -> Store:
-        """Open the file, make it where there is none, bring an older one up to date.
-
-        Waits `timeout` seconds where another process is writing. A file that is damaged, of another program
-        or of a newer version is refused with StoreError and stays as it is.
-        """
-        path = Path(path).resolve()
-        with plain_errors(path):
-            store = cls(connect(path, timeout), path)
-        with suppress(StoreError):
-            store._finish_forgetting()
-        return store
-
-    def close(self) -> None:
-        """Close the file; nothing has to be saved."""
-        with self._lock, plain_errors(self.path):
-            self._db.close()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        super().__init__(db, path)
+        self.album = Shelf(self._reading, self._writing, self._changing)
 
     def concepts(self) -> list[Concept]:
         """All concepts, in the order in which they were named."""
@@ -94,11 +74,6 @@ class Store:
         with self._reading() as db:
             return reading.without_vector(db, embedder_id)
 
-    def generation(self) -> int:
-        """A number that grows with every change; what was made from an older one is stale."""
-        with self._reading() as db:
-            return reading.generation(db)
-
     def history(self, limit: int = 20) -> list[JournalEntry]:
         """The last changes that can be undone, newest first."""
         with self._reading() as db:
@@ -108,12 +83,6 @@ class Store:
         """How many there are of: concept, alias, view, negative, vector, journal."""
         with self._reading() as db:
             return reading.counts(db)
-
-    def check(self) -> list[str]:
-        """What SQLite finds wrong in the file, empty is good; reads every page, so it takes its time."""
-        with self._reading() as db:
-            found = [str(row[0]) for row in db.execute("pragma integrity_check").fetchall()]
-            return [] if found == ["ok"] else found
 
     def remember(self, view: NewView, name: str, category: str = "", info: str = "") -> Concept:
         """Add a concept with its first view.
@@ -147,11 +116,68 @@ class Store:
             ConceptError: a text cannot be kept, or an alias to be removed is not there.
         """
         with self._changing() as change:
-            concept = reading.concepts(change.db, reading.find(change.db, name))[0]
+            concept = _named(change, name)
             done = editing.edit(change, concept, changes)
             if done:
                 change.write_down("edit", ", ".join(done))
             return reading.concepts(change.db, concept.id)[0]
+
+    def merge(self, name: str, into: str) -> Concept:
+        """All of one concept goes to another: views, negatives and aliases; its name becomes an alias.
+
+        The infos are joined. Negatives of one that show the other are dropped, as they are no longer true.
+
+        Raises:
+            UnknownConcept: there is nobody of one of the names.
+            ConceptError: both names are of the same one, or the infos are too long together.
+        """
+        with self._changing() as change:
+            gone, kept = _named(change, name), _named(change, into)
+            change.write_down("merge", regrouping.merge(change, gone, kept))
+            return reading.concepts(change.db, kept.id)[0]
+
+    def split(self, name: str, view_ids: Sequence[int], new: str) -> Concept:
+        """Some views of a concept become a new one, named `new`, of the same category; return the new one.
+
+        Raises:
+            UnknownConcept: there is nobody of that name.
+            DuplicateName: the new name is another one's; an alias of the concept itself it may be.
+            ConceptError: a view is not of this concept, or none would be left to it.
+        """
+        new = clean_name(new)
+        with self._changing() as change:
+            new_id, done = regrouping.split(change, _named(change, name), view_ids, new)
+            change.write_down("split", done)
+            return reading.concepts(change.db, new_id)[0]
+
+    def move(self, view_ids: Sequence[int], source: str, target: str) -> Concept:
+        """Some views of a concept go to another one; return that one. Raises as `split` does."""
+        with self._changing() as change:
+            giver, taker = _named(change, source), _named(change, target)
+            change.write_down("move", regrouping.move(change, giver, taker, view_ids))
+            return reading.concepts(change.db, taker.id)[0]
+
+    def arrivals(self, incoming: Sequence[Incoming], on_conflict: OnConflict = "refuse") -> list[Arrival]:
+        """What `bring` would do with each of these; raises as it does."""
+        with self._reading() as db:
+            return bringing.settle(db, incoming, on_conflict)
+
+    def bring(self, incoming: Sequence[Incoming], on_conflict: OnConflict = "refuse") -> list[Arrival]:
+        """Add concepts that come from elsewhere, without vectors, as one change; return what became of each.
+
+        With "skip" those stay out whose name is taken, with "rename" they get a number; aliases that are
+        taken are dropped.
+
+        Raises:
+            DuplicateName: names are taken, with "refuse"; or two of the incoming have the same name.
+            ConceptError: a text cannot be kept.
+        """
+        with self._changing() as change:
+            arrivals = bringing.settle(change.db, incoming, on_conflict)
+            done = bringing.bring(change, incoming, arrivals)
+            if change:
+                change.write_down("import", done)
+            return arrivals
 
     def undo(self) -> str:
         """Take back the last change, whichever process made it, and say what it was.
@@ -160,13 +186,25 @@ class Store:
             NothingToUndo: no change is left.
             DuplicateName: a name that would come back has a new owner.
         """
-        with self._writing() as db:
-            summary = journal.undo(db)
-            _next_generation(db)
-            return summary
+        return self.undo_last(1)[0]
 
-    def forget(self, name: str) -> None:
+    def undo_last(self, count: int) -> list[str]:
+        """Take back the last `count` changes, or none of them; what they were, the last one first.
+
+        Raises:
+            NothingToUndo: there are not so many.
+            DuplicateName: a name that would come back has a new owner.
+        """
+        with self._writing() as db:
+            summaries = journal.undo_last(db, count)
+            next_generation(db)
+            return summaries
+
+    def forget(self, name: str) -> int:
         """Delete a concept with all that hangs on it, for good: no byte of it stays in the store's files.
+
+        Photos of the album that may show or name it leave the album, while their files stay; returns how many
+        these were.
 
         Its entries leave the journal, and so do others that mention it; what the infos of other concepts say
         stays. Where another process keeps the old pages from being overwritten, StoreBusy says so; the
@@ -174,9 +212,9 @@ class Store:
         """
         with self._writing() as db:
             concept = reading.concepts(db, reading.find(db, name))[0]
-            forget(db, concept)
+            left = forget(db, concept)
             db.execute("insert or replace into meta (key, value) values ('forgetting', '1')")
-            _next_generation(db)
+            next_generation(db)
         try:
             self._finish_forgetting()
         except StoreError as error:
@@ -184,6 +222,7 @@ class Store:
                 f'"{concept.name}" is forgotten, but traces of it are still in the file: {error.problem}',
                 f"{error.mend}; they are overwritten when the store is opened the next time",
             ) from error
+        return left
 
     def put_vectors(self, embedder_id: str, owners: Sequence[Owner], vectors: Floats) -> int:
         """Keep what a new embedder made of stored pictures; return how many of the crops are still there.
@@ -196,57 +235,17 @@ class Store:
             raise ValueError(f"expected one vector an owner, got {len(owners)} owners and {vectors.shape}")
         with self._writing() as db:
             kept = editing.put_vectors(db, embedder_id, owners, vectors)
-            _next_generation(db)
+            next_generation(db)
             return kept
 
     def _add(self, name: str, kind: Kind, view: NewView, deed: str) -> Concept:
         with self._changing() as change:
-            concept = reading.concepts(change.db, reading.find(change.db, name))[0]
+            concept = _named(change, name)
             editing.add_crop(change, kind, concept.id, view)
             editing.touch(change, concept.id)
             change.write_down(kind, f'{deed} "{concept.name}"')
             return reading.concepts(change.db, concept.id)[0]
 
-    def _finish_forgetting(self) -> None:
-        """Overwrite what forgotten concepts left in free pages and in the log, if that is still due."""
-        with self._lock, plain_errors(self.path):
-            if not self._db.execute("select key from meta where key = 'forgetting'").fetchall():
-                return
-            self._db.vacuum()
-            [(busy, _, _)] = self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
-            if busy:
-                raise StoreBusy(
-                    f"another process is reading the store {self.path}", "wait until it has finished"
-                )
-            self._db.execute("delete from meta where key = 'forgetting'")
 
-    @contextmanager
-    def _reading(self) -> Iterator[Database]:
-        """One state of the file for all queries inside."""
-        with self._lock, plain_errors(self.path), self._db.atomic():
-            yield self._db
-
-    @contextmanager
-    def _writing(self) -> Iterator[Database]:
-        """One transaction that has the right to write from the start: all of it happens, or nothing."""
-        with self._lock, plain_errors(self.path):
-            self._db.execute("begin immediate")
-            try:
-                yield self._db
-                self._db.commit()
-            except BaseException:
-                self._db.rollback()
-                raise
-
-    @contextmanager
-    def _changing(self) -> Iterator[Change]:
-        """A transaction whose writes are journalled."""
-        with self._writing() as db:
-            change = Change(db)
-            yield change
-            if change:
-                _next_generation(db)
-
-
-def _next_generation(db: Database) -> None:
-    db.execute("update meta set value = value + 1 where key = 'generation'")
+def _named(change: Change, name: str) -> Concept:
+    return reading.concepts(change.db, reading.find(change.db, name))[0]

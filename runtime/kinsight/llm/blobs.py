@@ -1,0 +1,121 @@
+"""What took long to compute, kept in memory and on disk under a cap; any of it may be lost at any time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path
+
+_MAGIC = b"kinsight blob 1\n"
+_SUFFIX = ".blob"
+
+
+class Blobs:
+    """Key -> bytes. What was used last stays longest; on disk every value has its own sha256.
+
+    A key is any text. A file that is damaged counts as absent and is removed; where the disk is full or
+    cannot be written, values stay in memory only. One thread at a time; several processes may share a folder.
+    """
+
+    def __init__(self, folder: Path | None, memory_bytes: int, disk_bytes: int) -> None:
+        """`folder`: made at the first write; None keeps everything in memory."""
+        self._folder = folder
+        self._caps = memory_bytes, disk_bytes
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._held = 0  # bytes in memory
+        self._unwritten: dict[str, bytes] = {}
+
+    def get(self, key: str) -> bytes | None:
+        """The value, from memory or disk; None where there is none."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        data = self._unwritten.get(key) or self._read(key)
+        if data is not None:
+            self._remember(key, data)
+        return data
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keeps a value; on disk from the next `flush` on."""
+        self._remember(key, data)
+        if self._folder is not None and len(data) <= self._caps[1]:
+            self._unwritten[key] = data
+
+    def flush(self) -> None:
+        """Writes what is new, and removes what was used longest ago until all fits under the cap."""
+        if not self._unwritten or self._folder is None:
+            return
+        waiting, self._unwritten = self._unwritten, {}
+        with suppress(OSError):  # a cache less is no harm
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_room(sum(map(len, waiting.values())))
+            for key, data in waiting.items():
+                self._write(self._file(key), data)
+
+    def clear(self) -> None:
+        """Forgets everything, on disk too. OSError where a file cannot be removed."""
+        self._kept.clear()
+        self._unwritten.clear()
+        self._held = 0
+        for file in self._files():
+            file.unlink(missing_ok=True)
+
+    def _remember(self, key: str, data: bytes) -> None:
+        if len(data) > self._caps[0]:
+            return
+        self._held += len(data) - len(self._kept.pop(key, b""))
+        self._kept[key] = data
+        while self._held > self._caps[0]:
+            self._held -= len(self._kept.popitem(last=False)[1])
+
+    def _file(self, key: str) -> Path:
+        assert self._folder is not None
+        return self._folder / f"{hashlib.sha256(key.encode()).hexdigest()}{_SUFFIX}"
+
+    def _files(self) -> list[Path]:
+        return [] if self._folder is None else sorted(self._folder.glob(f"*{_SUFFIX}*"))
+
+    def _read(self, key: str) -> bytes | None:
+        if self._folder is None:
+            return None
+        file = self._file(key)
+        try:
+            whole = file.read_bytes()
+        except OSError:
+            return None
+        head = len(_MAGIC) + 32
+        data = whole[head:]
+        if whole[:head] != _MAGIC + hashlib.sha256(data).digest():
+            with suppress(OSError):
+                file.unlink()
+            return None
+        with suppress(OSError):
+            os.utime(file)
+        return data
+
+    def _write(self, file: Path, data: bytes) -> None:
+        """Whole or not at all to a reader; not synced, since the hash tells what a crash left."""
+        part = file.with_suffix(f"{_SUFFIX}.{os.getpid()}")
+        try:
+            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "wb") as out:
+                out.write(_MAGIC + hashlib.sha256(data).digest())
+                out.write(data)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _make_room(self, wanted: int) -> None:
+        kept = []
+        for file in self._files():
+            with suppress(FileNotFoundError):
+                status = file.stat()
+                kept.append((status.st_mtime_ns, status.st_size, file))
+        total = wanted + sum(size for _, size, _ in kept)
+        for _, size, file in sorted(kept):
+            if total <= self._caps[1]:
+                return
+            file.unlink(missing_ok=True)
+            total -= size

@@ -1,0 +1,123 @@
+"""What the model has read so far: a prompt that begins like it is read from there on only."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from itertools import takewhile
+
+from kinsight.llm.blobs import Blobs
+from kinsight.llm.model import Model
+from kinsight.llm.spans import Cell, PictureSpan, Prompt, TextSpan
+from kinsight.llm.stream import Tally
+from kinsight.llm.vision import VisionEncoder
+
+
+class Context:
+    """A model's memory of one conversation, with the picture encoder that fills it.
+
+    `states` keeps the whole state after the last picture of a prompt: for models whose memory cannot be cut
+    (sliding windows, recurrent layers), and for the next process that asks about the same pictures.
+    """
+
+    def __init__(self, model: Model, vision: VisionEncoder | None, states: Blobs, identity: str) -> None:
+        """`identity`: of everything that a state depends on but the cells."""
+        self._model, self._vision = model, vision
+        self._states, self._identity = states, identity
+        self._held: list[Cell] = []
+
+    def read(self, prompt: Prompt, tally: Tally) -> int:
+        """Reads a prompt, of which some may be there already; the position after it.
+
+        The last token is always read anew: its logits are wanted. Raises ModelError; then nothing is held.
+        """
+        cells = prompt.cells
+        anchor = _after_the_last_picture(cells)
+        try:
+            with tally.timed("prefill"):
+                kept = self._keep(cells, anchor)
+            tally.tokens["cached"] = sum(cell.tokens for cell in cells[:kept])
+            self._read_rest(prompt, kept, anchor, tally)
+        except BaseException:
+            self.clear()
+            raise
+        return _position(cells)
+
+    def add(self, token: int) -> None:
+        """Reads the next token of an answer."""
+        self._model.decode([token], _position(self._held))
+        self._held.append(Cell(token, 1, 1))
+
+    def clear(self) -> None:
+        """Forgets what was read."""
+        self._model.clear()
+        self._held = []
+
+    def _keep(self, cells: Sequence[Cell], anchor: int) -> int:
+        """How many of the first cells are in the model's memory now, and nothing else is."""
+        common = sum(
+            1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self._held, cells, strict=False))
+        )
+        common = min(common, len(cells) - 1)
+        if common and (common >= anchor or not self._stored(cells[:anchor])) and self._cut(common):
+            return common
+        if anchor and self._restore(cells[:anchor]):
+            return anchor
+        self.clear()
+        return 0
+
+    def _cut(self, count: int) -> bool:
+        if count < len(self._held) and not self._model.cut(_position(self._held[:count])):
+            return False
+        del self._held[count:]
+        return True
+
+    def _restore(self, cells: Sequence[Cell]) -> bool:
+        state = self._states.get(self._key(cells))
+        if state is None:
+            return False
+        self.clear()
+        if not self._model.set_state(state):
+            return False
+        self._held = list(cells)
+        return True
+
+    def _stored(self, cells: Sequence[Cell]) -> bool:
+        return bool(cells) and self._states.get(self._key(cells)) is not None
+
+    def _read_rest(self, prompt: Prompt, kept: int, anchor: int, tally: Tally) -> None:
+        """Reads from cell `kept` on; at `anchor` the state is kept for later."""
+        begin = 0
+        for span in prompt.spans:
+            end = begin + len(span.cells)
+            if end > kept:
+                self._read_span(span, max(0, kept - begin), tally)
+                if end == anchor:
+                    self._states.put(self._key(self._held), self._model.state())
+            begin = end
+
+    def _read_span(self, span: TextSpan | PictureSpan, skip: int, tally: Tally) -> None:
+        position = _position(self._held)
+        if isinstance(span, TextSpan):
+            tokens = span.tokens[skip:]
+            with tally.timed("prefill"):
+                self._model.decode(tokens, position)
+            self._held += span.cells[skip:]
+        elif self._vision:
+            with tally.timed("encode"):
+                embeddings = self._vision.embeddings(span)
+            with tally.timed("prefill"):
+                self._vision.read(span, embeddings, position)
+            self._held += span.cells
+
+    def _key(self, cells: Sequence[Cell]) -> str:
+        words = "\n".join(f"{cell.what} {cell.positions}" for cell in cells)
+        return f"state {self._identity} {hashlib.sha256(words.encode()).hexdigest()}"
+
+
+def _position(cells: Sequence[Cell]) -> int:
+    return sum(cell.positions for cell in cells)
+
+
+def _after_the_last_picture(cells: Sequence[Cell]) -> int:
+    return max((row for row, cell in enumerate(cells, 1) if cell.is_picture), default=0)

@@ -1,0 +1,160 @@
+"""The file under the store: opened once, one transaction at a time, nothing of the forgotten left in it."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from sqlite_utils import Database
+
+from kinsight.errors import StoreBusy, StoreError
+from kinsight.store import reading
+from kinsight.store.journal import Change
+from kinsight.store.opening import connect, plain_errors, refuse_other_tables, unpacking_folder
+from kinsight.store.replacing import replace_rows
+
+Opened = TypeVar("Opened", bound="StoreFile")
+
+
+class StoreFile:
+    """One SQLite file: `open` it, close it, or use it in a `with`.
+
+    Several threads may share it, several processes may have it open. Every method raises StoreBusy where
+    another process is in the way for longer than the timeout, and StoreError where the file cannot be read or
+    written; then nothing has changed.
+    """
+
+    def __init__(self, db: Database, path: Path) -> None:
+        self.path = path
+        self._db = db
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(cls: type[Opened], path: Path | str, timeout: float = 10.0) -> Opened:
+        """Open the file, make it where there is none, bring an older one up to date.
+
+        Waits `timeout` seconds where another process is writing. A file that is damaged, of another program
+        or of a newer version is refused with StoreError and stays as it is.
+        """
+        path = Path(path).resolve()
+        with plain_errors(path):
+            store = cls(connect(path, timeout), path)
+        with suppress(StoreError):
+            store._finish_forgetting()
+        return store
+
+    def close(self) -> None:
+        """Close the file; nothing has to be saved."""
+        with self._lock, plain_errors(self.path):
+            self._db.close()
+
+    def __enter__(self: Opened) -> Opened:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def generation(self) -> int:
+        """A number that grows with every change; what was made from an older one is stale."""
+        with self._reading() as db:
+            return reading.generation(db)
+
+    def check(self) -> list[str]:
+        """What SQLite finds wrong in the file, empty is good; reads every page, so it takes its time."""
+        with self._reading() as db:
+            found = [str(row[0]) for row in db.execute("pragma integrity_check").fetchall()]
+            lost = db.execute("pragma foreign_key_check").fetchall()
+            strays = [f"row {row_id} of {table} belongs to nobody" for table, row_id, *_ in lost]
+            return strays if found == ["ok"] else [*found, *strays]
+
+    def require_own_tables(self) -> None:
+        """StoreError where the file has tables, indexes or triggers that are none of this version's."""
+        with self._reading() as db:
+            refuse_other_tables(db, self.path)
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Everything that is read inside is of one moment, whatever other processes write meanwhile."""
+        with self._lock:
+            with plain_errors(self.path):
+                self._db.execute("begin")
+            try:
+                yield
+            finally:
+                with plain_errors(self.path):
+                    self._db.rollback()
+
+    def snapshot(self, path: Path) -> None:
+        """Write the store as it is now into a new file, without free pages; others may go on writing."""
+        with self._lock, plain_errors(self.path):
+            self._db.execute("vacuum into ?", (str(path),))
+
+    def replace(self, other: Path) -> None:
+        """Take over everything from another store's file, in one transaction, and drop what is here.
+
+        The other one must have been opened with this version before, which brings it up to date. Ids are the
+        other's; the generation goes on growing. It cannot be undone, but the journal that comes along can.
+        """
+        with self._lock, plain_errors(self.path):
+            self._db.execute("attach database ? as incoming", (str(other),))
+            try:
+                with self._writing() as db:
+                    replace_rows(db)
+            finally:
+                self._db.execute("detach database incoming")
+
+    def _finish_forgetting(self) -> None:
+        """Overwrite what forgotten concepts left in free pages and in the log, if that is still due.
+
+        A backup that a killed process left half restored goes too.
+        """
+        with self._lock, plain_errors(self.path):
+            if not self._db.execute("select key from meta where key = 'forgetting'").fetchall():
+                return
+            shutil.rmtree(unpacking_folder(self.path), ignore_errors=True)
+            self._db.vacuum()
+            [(busy, _, _)] = self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
+            if busy:
+                raise StoreBusy(
+                    f"another process is reading the store {self.path}", "wait until it has finished"
+                )
+            self._db.execute("delete from meta where key = 'forgetting'")
+
+    @contextmanager
+    def _reading(self) -> Iterator[Database]:
+        """One state of the file for all queries inside."""
+        with self._lock, plain_errors(self.path), self._db.atomic():
+            yield self._db
+
+    @contextmanager
+    def _writing(self) -> Iterator[Database]:
+        """One transaction that has the right to write from the start: all of it happens, or nothing."""
+        with self._lock, plain_errors(self.path):
+            self._db.execute("begin immediate")
+            try:
+                yield self._db
+                self._db.commit()
+            except BaseException:
+                self._db.rollback()
+                raise
+
+    @contextmanager
+    def _changing(self) -> Iterator[Change]:
+        """A transaction whose writes are journalled."""
+        with self._writing() as db:
+            change = Change(db)
+            yield change
+            if change:
+                next_generation(db)
+
+
+def next_generation(db: Database) -> None:
+    """The content has changed: whatever was made from it is stale."""
+    db.execute("update meta set value = value + 1 where key = 'generation'")

@@ -1,0 +1,107 @@
+"""What goes onto the album's shelf of the store and comes from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinsight.store.records import NewView, require_unit
+from kinsight.types import Floats, Regions
+
+
+@dataclass(frozen=True, eq=False)
+class NewPhoto:
+    """A photo that was looked at, ready for the album."""
+
+    path: str  # absolute
+    sha256: str  # of the file's bytes, hex
+    size: int  # bytes
+    modified_ns: int  # the file's time, nanoseconds since 1970
+    size_wh: tuple[int, int]  # pixels of the upright photo
+    thumbnail_jpeg: bytes
+    regions: Regions
+    vectors: Floats  # float32 (n + 1, dim), unit length: the n regions, then the whole photo
+
+    def __post_init__(self) -> None:
+        require_unit(self.vectors)
+        if len(self.vectors) != len(self.regions) + 1:
+            raise ValueError(f"expected {len(self.regions) + 1} vectors, got {len(self.vectors)}")
+
+
+@dataclass(frozen=True)
+class FileStamp:
+    """Where a photo's file was seen, and what tells without reading it that it has not changed."""
+
+    path: str  # absolute
+    size: int  # bytes
+    modified_ns: int  # nanoseconds since 1970
+
+
+@dataclass(frozen=True)
+class Seer:
+    """Whose vectors these are, and from which cosine on two of them may show the same individual."""
+
+    embedder_id: str
+    alike: float  # -1..1, by the bundle's calibration
+
+
+@dataclass(frozen=True)
+class AlbumPhoto:
+    """A photo of the album; the file itself stays where it is."""
+
+    id: int
+    path: str  # absolute, where it was last seen
+    sha256: str  # hex
+    size: int  # bytes
+    modified_ns: int  # nanoseconds since 1970
+    width: int  # pixels of the upright photo
+    height: int  # pixels
+    added: str  # UTC, ISO 8601
+    embedder_id: str  # of whom its vectors are
+    things: int  # regions that were seen in it
+
+    @property
+    def name(self) -> str:
+        """Of its file, without the folder."""
+        return PurePath(self.path).name
+
+    @property
+    def stamp(self) -> FileStamp:
+        """The file as it was last seen."""
+        return FileStamp(self.path, self.size, self.modified_ns)
+
+
+@dataclass(frozen=True, eq=False)
+class Shots:
+    """What one embedder saw in p photos with m regions in all; the regions of a photo lie together."""
+
+    generation: int  # of the album when they were read
+    photos: tuple[AlbumPhoto, ...]  # p, in the order in which they were added
+    whole: Floats  # float32 (p, dim), unit length: the photos as a whole; dim is 0 where nothing is stored
+    starts: NDArray[np.int64]  # (p + 1,): regions of photo i are the rows starts[i] to starts[i + 1]
+    regions: Regions  # m
+    vectors: Floats  # float32 (m, dim), unit length
+    hidden: NDArray[np.bool_]  # (m,): the user does not want to be asked about it
+
+    def rows(self, photo: int) -> range:
+        """Rows of the regions of a photo, best score first."""
+        return range(int(self.starts[photo]), int(self.starts[photo + 1]))
+
+    def photo_of(self) -> NDArray[np.int64]:
+        """(m,): which photo a region is in."""
+        return np.repeat(np.arange(len(self.photos)), np.diff(self.starts))
+
+
+@dataclass(frozen=True, eq=False)
+class Naming:
+    """A concept that is taught from several views at once, and crops that are somebody else."""
+
+    name: str
+    views: tuple[NewView, ...]
+    negatives: tuple[NewView, ...] = ()
+    category: str = ""
+    info: str = ""
+    known: bool = False  # the name is in the store already and gets more views

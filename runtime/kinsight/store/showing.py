@@ -1,0 +1,26 @@
+"""Which negatives show somebody: crops of the same photo as a view, with much the same box."""
+
+from __future__ import annotations
+
+import numpy as np
+from sqlite_utils import Database
+
+from kinsight.metrics import iou
+from kinsight.types import Concept
+
+_SAME_CROP = 0.5
+
+
+def negatives_that_show(db: Database, concept: Concept, owner_id: int | None = None) -> set[int]:
+    """Ids of the negatives that show this concept: of the concept `owner_id`, or of all others."""
+    owner, whose = ("concept_id <> ?", concept.id) if owner_id is None else ("concept_id = ?", owner_id)
+    found: set[int] = set()
+    for view in concept.views:
+        negatives = db.execute(
+            f"select id, x0, y0, x1, y1 from negative where photo_sha256 = ? and {owner}",
+            (view.photo_sha256, whose),
+        ).fetchall()
+        boxes = np.array([row[1:] for row in negatives], np.float32).reshape(-1, 4)
+        overlaps = iou([view.xyxy], boxes)[0]
+        found |= {row[0] for row, overlap in zip(negatives, overlaps, strict=True) if overlap >= _SAME_CROP}
+    return found

@@ -1,0 +1,248 @@
+"""Kills a process that changes a store, and holds what is left against a store on which all went well.
+
+Deed number n does the same on equal stores. The child says before and after each deed that it does; whatever
+it said was done has to be there, the deed that it was at wholly or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from children import ended, in_a_child
+from crops import crop
+from kinsight.errors import KinsightError
+from kinsight.exchange import export_folder, read_folder
+from kinsight.image import encode_jpeg
+from kinsight.store import Changes, NewView, Store, backup, restore
+from tiny import Blob, draw
+
+VERBS = {
+    "remember": 8,
+    "view": 4,
+    "negative": 2,
+    "edit": 6,
+    "merge": 2,
+    "split": 2,
+    "move": 2,
+    "undo": 2,
+    "forget": 1,
+    "export": 1,
+    "import": 1,
+    "backup": 2,
+    "restore": 1,
+}
+"""How often each is done."""
+Content = tuple[object, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A store, and beside it the backup and the folder that go out of it."""
+
+    folder: Path
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store.db"
+
+    @property
+    def backup(self) -> Path:
+        return self.folder / "backup.zip"
+
+    @property
+    def exported(self) -> Path:
+        return self.folder / "exported"
+
+
+def verb_of(number: int) -> str:
+    return random.Random(number).choices([*VERBS], [*VERBS.values()])[0]
+
+
+def do(place: Place, number: int) -> None:
+    """Deed `number`; one that is not possible changes nothing."""
+    with contextlib.suppress(KinsightError, IndexError):
+        if verb_of(number) == "restore":
+            restore(place.store, place.backup)
+            return
+        with Store.open(place.store) as store:
+            change(store, place, number)
+
+
+def change(store: Store, place: Place, number: int) -> None:
+    dice = random.Random(-number)
+    known = store.concepts()
+    names = dice.sample([concept.name for concept in known], min(2, len(known)))
+    match verb_of(number):
+        case "remember":
+            store.remember(picture(number), f"concept {number}", info=f"info {number}")
+        case "view":
+            store.add_view(names[0], picture(number))
+        case "negative":
+            store.add_negative(names[0], picture(number))
+        case "edit":
+            store.edit(names[0], Changes(info=f"info {number}", add_aliases=(f"alias {number}",)))
+        case "merge":
+            store.merge(names[0], names[1])
+        case "split":
+            store.split(names[0], [store.concept(names[0]).views[-1].id], f"part {number}")
+        case "move":
+            store.move([store.concept(names[0]).views[0].id], names[0], names[1])
+        case "undo":
+            store.undo_last(dice.randint(1, 3))
+        case "forget":
+            store.forget(names[0])
+        case going_out_or_in:
+            carry(store, place, going_out_or_in)
+
+
+def carry(store: Store, place: Place, verb: str) -> None:
+    match verb:
+        case "export":
+            old = place.folder / "old"  # a folder goes in one step by its name only
+            shutil.rmtree(old, ignore_errors=True)
+            if place.exported.exists():
+                place.exported.rename(old)
+            export_folder(store, place.exported, silent)
+        case "import":
+            store.bring(read_folder(place.exported, silent), "rename")
+        case "backup":
+            backup(store, place.backup, replace=True)
+
+
+def silent(what: str, done: int, total: int) -> None:
+    pass
+
+
+def picture(number: int) -> NewView:
+    made = crop(number)
+    pixels = draw([Blob("red", (0, 0, 9 + number % 20, 9))], (30, 10))
+    jpeg = encode_jpeg(pixels, 50 + number % 50)
+    return NewView(jpeg, made.xyxy, made.photo_sha256, made.embedder_id, made.vector)
+
+
+def content(path: Path) -> Content:
+    """All that a sound store holds, but for ids and dates."""
+    with Store.open(path) as store:
+        assert store.check() == []
+        concepts = store.concepts()
+        pictures = {
+            (kind, made.id): sha256(store.picture(kind, made.id)).hexdigest()
+            for concept in concepts
+            for kind, crops in (("view", concept.views), ("negative", concept.negatives))
+            for made in crops
+        }
+        size = store.size()
+        vectors = store.vectors("e")
+        assert len(vectors.view_ids) <= size["view"] and len(vectors.negative_ids) <= size["negative"]
+        told = [entry.summary for entry in store.history(size["journal"] or 1)]
+    return (
+        [
+            (
+                *(concept.name, concept.aliases, concept.category, concept.info),
+                [(v.xyxy, v.photo_sha256, pictures["view", v.id]) for v in concept.views],
+                [(n.xyxy, n.photo_sha256, pictures["negative", n.id]) for n in concept.negatives],
+            )
+            for concept in concepts
+        ],
+        told,
+        size,
+    )
+
+
+def in_archive(archive: Path, scratch: Path) -> Content | None:
+    """What a backup holds; None where there is none. Whatever has its name is whole."""
+    if not archive.exists():
+        return None
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+    restore(scratch / "store.db", archive)
+    return content(scratch / "store.db")
+
+
+def in_folder(folder: Path) -> object:
+    """What an exported folder holds; None where there is none. Whatever has its name is whole."""
+    if not folder.exists():
+        return None
+    return [
+        (incoming.name, incoming.aliases, incoming.info, [crop.read() for crop in incoming.views])
+        for incoming in read_folder(folder, silent)
+    ]
+
+
+def whole(place: Place, scratch: Path) -> tuple[object, ...]:
+    return content(place.store), in_archive(place.backup, scratch), in_folder(place.exported)
+
+
+def work(place: Place, first: int, told: int) -> None:
+    """Do deeds for ever, and say so."""
+    for number in range(first, first + 100_000):
+        os.write(told, b"b")
+        do(place, number)
+        os.write(told, b"d")
+
+
+def killed(place: Place, first: int, dice: random.Random) -> tuple[int, bool]:
+    """Let `work` do some deeds and kill it; how many were done, and whether it was at another one."""
+    heard, told = os.pipe()
+    child = in_a_child(lambda: work(place, first, told))
+    os.close(told)
+    said, wanted = os.read(heard, 1), 2 * dice.randint(1, 15)
+    started = time.perf_counter()
+    while len(said) < wanted:
+        said += os.read(heard, wanted - len(said))
+    time.sleep(dice.random() * (time.perf_counter() - started) * 2 / wanted)  # anywhere in the next deed
+    os.kill(child, signal.SIGKILL)
+    assert ended(child) == -signal.SIGKILL
+    while more := os.read(heard, 4096):
+        said += more
+    os.close(heard)
+    return said.count(b"d"), said.endswith(b"b")
+
+
+def run(folder: Path, rounds: int, seed: int) -> dict[str, int]:
+    """So many kills; how often each verb was done, and how often one was "killed" halfway or "landed" so."""
+    dice = random.Random(seed)
+    ours, well = Place(folder / "killed"), Place(folder / "well")
+    for place in (ours, well):
+        place.folder.mkdir(parents=True)
+    number, counts = seed * 1_000_000, dict.fromkeys([*VERBS, "killed", "landed"], 0)
+    for _ in range(rounds):
+        done, halfway = killed(ours, number, dice)
+        for _ in range(done):
+            counts[verb_of(number)] += 1
+            do(well, number)
+            number += 1
+        left = whole(ours, folder / "scratch")
+        expected = whole(well, folder / "scratch")
+        if halfway:
+            counts["killed"] += 1
+            if left != expected:
+                counts["landed"] += 1
+                done_well(ours, well, number, folder)
+                expected = whole(well, folder / "scratch")
+            number += 1
+        assert left == expected, f"seed {seed}, deed {number - 1}: {verb_of(number - 1)}"
+    return counts
+
+
+def done_well(ours: Place, well: Place, number: int, folder: Path) -> None:
+    """The deed that was killed counts as done, as far as it may show: an export may have only begun."""
+    if verb_of(number) == "export" and not ours.exported.exists():
+        shutil.rmtree(well.exported)
+    else:
+        do(well, number)
+
+
+def report(folder: Path, rounds: int, seed: int) -> None:
+    """Print what was done in `rounds` kills."""
+    started = time.perf_counter()
+    counts = run(folder, rounds, seed)
+    print(f"{rounds} kills in {time.perf_counter() - started:.0f} s, all or nothing each time: {counts}")

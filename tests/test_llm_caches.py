@@ -1,0 +1,199 @@
+"""What the engine keeps: nothing that is read twice is computed twice, and every answer stays the same."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kinsight.llm import Generation, Llm, Picture, Text, Turn, load_llm
+from kinsight.llm.blobs import Blobs
+from kinsight.types import Floats
+from talkers import NEEDS_LLAMA_CPP, device, part, picture
+from tiny_gguf import make_vision_pair
+
+pytestmark = NEEDS_LLAMA_CPP
+KINDS = ("gemma3", "qwen2vl_merger")
+MOST_DIFFERENCE = 0.05
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return make_vision_pair(tmp_path_factory.mktemp("pair"), request.param)
+
+
+def loaded(pair: tuple[Path, Path], cache: Path | None = None) -> Llm:
+    return load_llm(part(*pair, sees="photo+references"), device(), cache)
+
+
+def turns(*parts: Text | Picture) -> list[Turn]:
+    return [Turn("user", parts)]
+
+
+def about(seeds: Sequence[int], words: str, told: Sequence[str] = ()) -> list[Turn]:
+    """A photo and references with their notes, then a question."""
+    notes = itertools.zip_longest((picture(seed) for seed in seeds), map(Text, told))
+    return turns(Text("Hello"), *(piece for both in notes for piece in both if piece), Text(words))
+
+
+def logits(llm: Llm, asked: list[Turn]) -> tuple[Floats, dict[str, int], dict[str, float]]:
+    """float32 (vocabulary,) after a prompt, and what it cost."""
+    stream = llm.generate(asked, Generation(max_tokens=1))
+    next(stream, "")
+    found = np.array(llm._model.logits())
+    stream.close()
+    usage = stream.usage
+    return found, dict(usage.tokens), dict(usage.timings_ms)
+
+
+def test_answers_are_the_same_with_and_without_what_was_kept(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    """Orders of pictures, longer and shorter prompts, turns back to an earlier photo, a second process."""
+    rng = np.random.default_rng(3)
+    asked = []
+    for _ in range(25):
+        seeds = [int(seed) for seed in rng.integers(0, 4, int(rng.integers(0, 4)))]
+        told = [f" Lala is a dog{'.' * int(rng.integers(1, 9))}" for _ in seeds]
+        asked += [about(seeds, words, told) for words in ("a dog", " Ann is a cat.", "a dog Hello")]
+    with loaded(pair, tmp_path / "cache") as llm, loaded(pair) as fresh:
+        reused = 0
+        for one in asked:
+            fresh._context.clear()
+            fresh._states.clear()
+            fresh._pictures.clear()
+            plain, tokens, _ = logits(fresh, one)
+            assert tokens["cached"] == 0
+            kept, tokens, _ = logits(llm, one)
+            reused += bool(tokens["cached"])
+            assert np.abs(kept - plain).max() <= MOST_DIFFERENCE
+        assert reused >= len(asked) // 2
+    with loaded(pair, tmp_path / "cache") as again, loaded(pair) as fresh:
+        for one in asked[::5]:
+            assert np.abs(logits(again, one)[0] - logits(fresh, one)[0]).max() <= MOST_DIFFERENCE
+            swapped = about([7, 8], "a dog", [" Lala", " Ann"])
+            other = about([8, 7], "a dog", [" Lala", " Ann"])
+        assert np.abs(logits(again, swapped)[0] - logits(again, other)[0]).max() > 0.01
+
+
+def test_a_second_question_reads_the_question_only(pair: tuple[Path, Path]) -> None:
+    with loaded(pair) as llm:
+        _, first, took = logits(llm, about([1, 2], "a dog"))
+        assert first["cached"] == 0
+        assert took["encode"] > 0
+        _, second, took = logits(llm, about([1, 2], " Ann is a cat"))
+        assert took["encode"] == 0
+        assert second["prompt"] - second["cached"] <= llm.count(turns(Text(" Ann is a cat")))
+
+
+def test_a_picture_is_encoded_once(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it stands in another place, and not where it only has the same size."""
+    with loaded(pair) as llm:
+        assert llm._vision is not None
+        encoded: list[str] = []
+        really = llm._vision.encode
+        monkeypatch.setattr(llm._vision, "encode", lambda span: encoded.append(span.key) or really(span))
+        logits(llm, about([1, 2, 1], "a"))
+        logits(llm, about([2, 3, 1], "a"))
+        assert len(encoded) == 3
+
+
+def test_the_next_process_begins_after_the_pictures(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    with loaded(pair, tmp_path / "cache") as llm:
+        whole = about([1, 2], "a dog")
+        "".join(llm.generate(whole, Generation(max_tokens=4)))
+    with loaded(pair, tmp_path / "cache") as again:
+        _, tokens, took = logits(again, about([1, 2], " Ann"))
+        assert took["encode"] == 0
+        assert tokens["cached"] > 0.5 * tokens["prompt"]
+
+
+def test_a_model_that_cannot_cut_goes_on_from_the_state(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with sliding windows and recurrent layers."""
+    with loaded(pair) as llm, loaded(pair) as fresh:
+        monkeypatch.setattr(llm._model, "cut", lambda position: False)
+        logits(llm, about([1, 2], "a dog"))
+        kept, tokens, took = logits(llm, about([1, 2], " Ann"))
+        assert took["encode"] == 0
+        assert tokens["cached"] > 0
+        assert np.abs(kept - logits(fresh, about([1, 2], " Ann"))[0]).max() <= MOST_DIFFERENCE
+
+
+def test_a_cancelled_answer_leaves_nothing_wrong(pair: tuple[Path, Path]) -> None:
+    with loaded(pair) as llm, loaded(pair) as fresh:
+        for _ in range(5):
+            stream = llm.generate(about([1], "a dog"), Generation(max_tokens=50))
+            next(stream, "")
+            stream.close()
+        kept = logits(llm, about([1], " Ann is"))[0]
+        assert np.abs(kept - logits(fresh, about([1], " Ann is"))[0]).max() <= MOST_DIFFERENCE
+
+
+def test_another_bundle_takes_nothing_of_this_one(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    one, other = make_vision_pair(tmp_path / "one"), make_vision_pair(tmp_path / "other", seed=5)
+    with loaded(one, tmp_path / "cache") as llm:
+        logits(llm, about([1, 2], "a"))
+    with loaded(other, tmp_path / "cache") as llm, loaded(other) as fresh:
+        found, tokens, _ = logits(llm, about([1, 2], "a"))
+        assert tokens["cached"] == 0
+        np.testing.assert_array_equal(found, logits(fresh, about([1, 2], "a"))[0])
+
+
+def blobs(folder: Path | None, memory: int = 0, disk: int = 1000) -> Blobs:
+    return Blobs(folder, memory, disk)
+
+
+def test_blobs_stay_under_their_caps_and_drop_the_oldest(tmp_path: Path) -> None:
+    kept = blobs(tmp_path, memory=250, disk=350)
+    for number in range(5):
+        kept.put(f"{number}", bytes([number]) * 100)
+        kept.flush()
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 350 + 5 * 64
+    fresh = blobs(tmp_path)
+    assert fresh.get("4") == b"\4" * 100
+    assert fresh.get("0") is None
+    assert kept._held <= 250
+
+
+def test_a_damaged_blob_counts_as_absent(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for turn in range(30):
+        writer = blobs(tmp_path)
+        writer.put("a", b"some embeddings" * 5)
+        writer.flush()
+        (file,) = tmp_path.iterdir()
+        data = bytearray(file.read_bytes())
+        if turn % 3 == 0:
+            data = data[: int(rng.integers(0, len(data)))]
+        elif turn % 3 == 1:
+            data[int(rng.integers(len(data)))] ^= 1 << int(rng.integers(8))
+        else:
+            data += b"more"
+        file.write_bytes(data)
+        assert blobs(tmp_path).get("a") is None
+        assert not file.exists()
+
+
+def test_without_a_disk_blobs_stay_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    kept = blobs(tmp_path / "file" / "below", memory=1000)
+    kept.put("a", b"1")
+    kept.flush()
+    assert kept.get("a") == b"1"
+    assert blobs(None).get("a") is None
+
+
+def test_clear_leaves_no_file(tmp_path: Path) -> None:
+    kept = blobs(tmp_path, memory=1000)
+    kept.put("a", b"1")
+    kept.flush()
+    kept.put("b", b"2")
+    kept.clear()
+    kept.flush()
+    assert kept.get("a") is None and kept.get("b") is None
+    assert list(tmp_path.iterdir()) == []
