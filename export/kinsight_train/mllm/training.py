@@ -19,7 +19,7 @@ from kinsight_train.mllm.tokenizer import MllmTokenizer, train_tokenizer
 SHAPE = MllmShape(layers=4, vision_layers=4, vision_feed_forward=576)
 _MATRICES = "layers"  # of both towers; tables, the patches' filter and the projector are none of Muon's
 EYES_SCHEDULE = Schedule(steps=2400, batch=48, peak_lr=3e-3, warmup=60, seed=1, muon=_MATRICES)
-MLLM_SCHEDULE = Schedule(steps=2650, batch=10, peak_lr=2e-3, warmup=100, seed=2, muon=_MATRICES)
+MLLM_SCHEDULE = Schedule(steps=2500, batch=10, peak_lr=2e-3, warmup=100, seed=2, muon=_MATRICES)
 PIECES = 1200
 
 
