@@ -79,7 +79,6 @@ def test_its_card_tells_the_figures_and_the_files_that_are_there() -> None:
         assert sha256_of(folder / name) == sha256, f"{name} is not the file that was measured"
 
 
-@pytest.mark.xfail(strict=True, reason="the language model of version 1 does not look yet: docs/log.md")
 def test_its_language_model_looks() -> None:
     folder = pocket_folder()
     assert folder is not None
@@ -120,7 +119,6 @@ def test_what_was_told_is_answered_without_a_photo(world: World) -> None:
     assert np.mean(right) >= 0.9
 
 
-@pytest.mark.xfail(strict=True, reason="the language model of version 1 does not look yet: docs/log.md")
 def test_the_model_itself_answers_and_not_only_plain_words(world: World) -> None:
     """The language model has learned the prompt: hardly any of its answers is refused."""
     refused = 0
@@ -132,7 +130,6 @@ def test_the_model_itself_answers_and_not_only_plain_words(world: World) -> None
     assert refused <= 4
 
 
-@pytest.mark.xfail(strict=True, reason="the language model of version 1 does not look yet: docs/log.md")
 def test_it_sees_colours(world: World) -> None:
     """A question that neither facts nor notes answer: more are right than by chance (1 of 11)."""
     right = asked = 0

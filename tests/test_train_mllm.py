@@ -161,13 +161,15 @@ def test_a_bundle_that_is_another_or_does_not_look_is_refused(which: int, change
 
 def test_a_bundle_that_answers_as_well_with_blank_pictures_is_refused() -> None:
     figures = {
-        "pictures_only": {"colour": 0.4, "place": 0.6},
-        "pictures_blanked": {"colour": 0.1, "place": 0.2},
-        "pictures_asked": {"colour": 150, "place": 150},
+        "pictures_only": dict.fromkeys(pocket.MUST_SEE, 0.4),
+        "pictures_blanked": dict.fromkeys(pocket.MUST_SEE, 0.1),
+        "pictures_asked": dict.fromkeys(pocket.MUST_SEE, 150),
     }
     pocket.refuse_blind(figures)
-    with pytest.raises(ModelError, match="colour by pictures alone"):
-        pocket.refuse_blind({**figures, "pictures_only": {"colour": 0.15, "place": 0.6}})
+    for name in pocket.MUST_SEE:
+        worse = {**figures["pictures_only"], name: 0.15}
+        with pytest.raises(ModelError, match=f"{name} by pictures alone"):
+            pocket.refuse_blind({**figures, "pictures_only": worse})
 
 
 RUN = dict(LINES) | {"seed": 1, "in_plain_words": 0.1}

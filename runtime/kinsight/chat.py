@@ -182,8 +182,8 @@ class Chat:
 
     def _checked_whole(self, grounds: Grounds) -> bool:
         """Whether an answer can only be judged as a whole, and not sentence by sentence as it comes."""
-        told = grounds.facts is None and bool(grounds.listed)
-        return grounds.asked.kind != "other" or self._blind or told or grounds.banned != grounds.forbidden
+        whole = grounds.asked.kind != "other" or self._from_words(grounds)
+        return whole or grounds.banned != grounds.forbidden
 
     def _fault(self, text: str, grounds: Grounds) -> str:
         """Why an answer must not be given, in words; "" where it may."""
@@ -196,8 +196,14 @@ class Chat:
             fault = f"it names {', '.join(sorted(wrong))}"
         elif grounds.listed and prompt.denies(text) != prompt.denies(grounds.plain) and grounds.told:
             fault = "it denies" if prompt.denies(text) else "it does not deny"
-        by_words_alone = bool(grounds.listed) if grounds.facts is None else self._blind
-        return fault or (self._ungrounded(text, grounds) if by_words_alone else "")
+        return fault or (self._ungrounded(text, grounds) if self._from_words(grounds) else "")
+
+    def _from_words(self, grounds: Grounds) -> bool:
+        """Whether an answer may hold nothing but what was told: no picture can tell more."""
+        if grounds.facts is None:
+            return bool(grounds.listed)
+        told = any(prompt.fitting_sentence(grounds.question, concept) for concept in grounds.asked.concepts)
+        return self._blind or (grounds.asked.kind == "other" and told)
 
     def _ungrounded(self, text: str, grounds: Grounds) -> str:
         """What an answer from words alone makes up or leaves out, in words; "" where it keeps to them."""

@@ -12,7 +12,7 @@ from kinsight.errors import ConfigError
 from kinsight.evaluate import photos_in, read_boxes
 from kinsight.types import Box, Scene
 
-SEED = 36
+SEED = 21
 _RECIPE = Recipe(
     concepts=5,
     scenes=7,
@@ -21,7 +21,7 @@ _RECIPE = Recipe(
     kinds=("dog", "person", "mug", "cat", "robot"),
 )
 WHO = "Who is in this photo?"
-NOT_TOLD = "How much does {name} weigh?"
+NOT_TOLD = "How tall is {name}?"
 _STRANGERS = 4
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _NEED_PHOTOS = "pass --photos with a folder that holds one folder of two photos or more per identity"
