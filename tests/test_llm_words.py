@@ -9,6 +9,7 @@ import pytest
 
 from kinsight.errors import ModelError
 from kinsight.llm import Control, Llm, Picture, Text, Turn
+from kinsight.llm.blobs import Blobs
 from kinsight.llm.model import Model
 from kinsight.llm.spans import TextSpan
 from kinsight.llm.template import ChatTemplate
@@ -98,7 +99,7 @@ def test_every_str_becomes_utf8(text: str, data: bytes) -> None:
 @pytest.mark.parametrize("text", NASTY)
 def test_text_and_picture_tokeniser_agree(pair: tuple[Path, Path], text: str) -> None:
     model = Model(part(*pair), device())
-    encoder = VisionEncoder(part(*pair), model, device())
+    encoder = VisionEncoder(part(*pair), model, device(), Blobs(None, 0, 0), "")
     parts = [Control("<s><|user|>"), *model.vocabulary.plain(Text(text)), Control("<|end|>")]
     (span,) = encoder.prompt(parts).spans
     expected = [
