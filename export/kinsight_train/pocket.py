@@ -228,10 +228,11 @@ def refuse_other(unquantised: Mapping[str, Any], quantised: Mapping[str, Any]) -
             "see to the converter's version and the pictures' preprocessing",
         )
     least = max(LEAST_SWAP_DIFFERENCE, quantised["largest_difference"])
-    swapped = min(one["swapped_difference"] for one in (unquantised, quantised))
-    if not swapped > least:
+    swapped = [one["swapped_difference"] for one in (unquantised, quantised)]
+    if not all(difference > least for difference in swapped):  # nan is not more
         raise ModelError(
-            f"swapped pictures change a logit by {swapped:.3f}, which is not more than {least:.3f}",
+            f"swapped pictures change a logit by {swapped[0]:.3f}, quantised by {swapped[1]:.3f}, which is not "
+            f"more than {least:.3f}",
             "train the language model longer: it does not look",
         )
 
