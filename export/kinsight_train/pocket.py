@@ -231,8 +231,8 @@ def refuse_other(unquantised: Mapping[str, Any], quantised: Mapping[str, Any]) -
     swapped = [one["swapped_difference"] for one in (unquantised, quantised)]
     if not all(difference > least for difference in swapped):  # nan is not more
         raise ModelError(
-            f"swapped pictures change a logit by {swapped[0]:.3f}, quantised by {swapped[1]:.3f}, which is not "
-            f"more than {least:.3f}",
+            f"swapped pictures change a logit by {swapped[0]:.3f}, quantised by {swapped[1]:.3f}, which is "
+            f"not more than {least:.3f}",
             "train the language model longer: it does not look",
         )
 
