@@ -19,7 +19,7 @@ HALVES = {
 FLOORS = {
     "ground": {"types", "errors", "config", "tomlread", "bundle", "home", "metrics", "calibration"},
     "engines": {"session", "llm", "index", "store", "image"},
-    "stages": {"detect", "embed", "recall", "prompt", "teach", "marks", "chat"},
+    "stages": {"detect", "embed", "evidence", "recall", "why", "prompt", "teach", "marks", "chat"},
     "the product": {"assistant"},
     "about the product": {"evaluate", "bench", "doctor", "demo", "drawn"},
     "doors": {"cli"},

@@ -13,7 +13,7 @@ from kinsight.cli.desk import Desk, desk_options
 from kinsight.cli.door import enter
 from kinsight.cli.keeping import concepts, edit, forget, history, show, undo
 from kinsight.cli.measuring import bench, evaluate
-from kinsight.cli.teaching import look, remember
+from kinsight.cli.teaching import look, not_this, remember
 from kinsight.cli.tending import demo, doctor
 
 
@@ -41,7 +41,7 @@ def cli(context: click.Context) -> None:
 
 
 for _verb in (
-    *(remember, look, ask, caption, chat),
+    *(remember, look, not_this, ask, caption, chat),
     *(concepts, show, edit, forget, undo, history),
     *(doctor, demo),
 ):

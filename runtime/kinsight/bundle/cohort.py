@@ -1,0 +1,28 @@
+"""Reads the cohort of a bundle."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kinsight.bundle.files import AGAIN
+from kinsight.bundle.parts import EmbedderPart
+from kinsight.errors import BundleError
+from kinsight.types import Floats
+
+
+def read_cohort(part: EmbedderPart) -> Floats:
+    """float32 (g, dim), unit length; (0, dim) where the bundle has none. BundleError for any other content."""
+    if part.cohort is None:
+        return np.zeros((0, part.dim), np.float32)
+    path = part.cohort.file
+    try:
+        vectors = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as cause:
+        raise BundleError(f"{path} cannot be read as a cohort ({cause})", AGAIN) from None
+    shape = getattr(vectors, "shape", ())
+    if getattr(vectors, "dtype", None) != np.float32 or len(shape) != 2 or shape[1] != part.dim:
+        raise BundleError(f"{path} holds no float32 vectors of {part.dim} numbers", AGAIN)
+    if not (np.abs(np.linalg.norm(vectors, axis=1) - 1) <= 1e-3).all():
+        raise BundleError(f"{path} holds vectors that are not of unit length", AGAIN)
+    cohort: Floats = vectors
+    return cohort
