@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinsight.bundle import Calibration
@@ -165,6 +165,7 @@ def test_the_whole_photo_may_have_a_concept_that_a_box_only_comes_near() -> None
     assert [match.decision for match in (*matches, *whole_photo)] == ["unknown", "accepted"]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(*[st.sampled_from([0.0, 0.3, 0.55, 0.82, 0.9])] * 2), max_size=6),
     st.tuples(*[st.sampled_from([0.0, 0.55, 0.9])] * 2),
@@ -238,13 +239,9 @@ def test_what_looks_like_many_others_proves_less() -> None:
 def test_the_concept_itself_in_the_cohort_does_not_speak_against_it() -> None:
     strangers = np.stack([like(0, 0, 0.5), like(0, 0, 0, 0.5)])
     with_lala = np.vstack([strangers, np.eye(DIM, dtype=np.float32)[:1]])
-    with_tom = np.vstack([strangers, np.eye(DIM, dtype=np.float32)[1:2]])
-    query = like(0.9)[None]
-    for cohort in (with_lala, with_tom):
-        score = weigh(query, memory_of([LALA, TOM]), cohort, 4).scores[0, 0]
-        assert score == pytest.approx(0.63 - 0.5 * np.mean(cohort[:2] @ query[0]), abs=1e-5) or cohort is with_tom
-    lala = weigh(query, memory_of([LALA]), with_lala, 4).scores[0, 0]
-    assert lala > 0.63 - 0.5 * float(np.sort(with_lala @ query[0])[-2:].mean())
+    query = like(0.9)
+    score = weigh(query[None], memory_of([LALA]), with_lala, 4).scores[0, 0]
+    assert score == pytest.approx(0.63 - 0.5 * np.mean(strangers @ query), abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -252,7 +249,11 @@ def test_the_search_is_deep_enough_for_the_cohort_and_several_views(seed: int) -
     rng = np.random.default_rng(seed)
     draw = rng.standard_normal((420, DIM)).astype(np.float32)
     draw /= np.linalg.norm(draw, axis=1, keepdims=True)
-    memory, cohort, queries = memory_of([1] * 200 + [2] * 150 + [3, 4, 5, 6] * 10, draw[:390]), draw[390:410], draw[410:]
+    memory, cohort, queries = (
+        memory_of([1] * 200 + [2] * 150 + [3, 4, 5, 6] * 10, draw[:390]),
+        draw[390:410],
+        draw[410:],
+    )
     some, everybody = (weigh(queries, memory, cohort, wanted) for wanted in (2, 6))
     for row in range(len(queries)):
         columns = np.argsort(-everybody.scores[row])[:2]

@@ -204,9 +204,7 @@ class Assistant:
             return self.store.add_view(lesson.name, view)
         return self.store.remember(view, lesson.name, lesson.category, lesson.info)
 
-    def refuse(
-        self, photo: Photo | str | Path, name: str, region: int | None = None
-    ) -> tuple[Concept, str]:
+    def refuse(self, photo: Photo | str | Path, name: str, region: int | None = None) -> tuple[Concept, str]:
         """Learns that a region is not this concept; gives the concept and the region in words.
 
         `region` as numbered by `look`, 0: the whole photo; without it the one that was taken for the concept.

@@ -97,7 +97,7 @@ def _of(concepts: Ids, vectors: Floats, memory: Memory, cohort: Floats) -> Evide
 
 
 def _cohort_means(cosines: Floats) -> Floats:
-    """float32 (m, g): of cosines (m, g), the mean of each row's highest COHORT_NEAREST without that column."""
+    """float32 (m, g): of cosines (m, g), the mean of a row's COHORT_NEAREST highest but for that column."""
     count = min(COHORT_NEAREST, cosines.shape[1] - 1)
     falling = -np.sort(-cosines, axis=1)
     highest, following = falling[:, :count].sum(axis=1, keepdims=True), falling[:, count : count + 1]

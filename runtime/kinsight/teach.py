@@ -83,7 +83,8 @@ def taken_for(scene: Scene, concept: Concept) -> int:
         if match.concept_id == concept.id:
             return 0 if row is None else row + 1
     raise RegionError(
-        f"nothing in this photo is taken for {concept.name}", "say what is not with --region N, as look numbers it"
+        f"nothing in this photo is taken for {concept.name}",
+        "say what is not with --region N, as look numbers it",
     )
 
 

@@ -47,12 +47,13 @@ def explain(match: Match, rules: Rules, needed: float) -> str:
     return (
         f"{nearest} = probability {match.probability:.2f} (needed {needed:.2f}, "
         f"maybe from {rules.calibration.unsure_probability:.2f}), "
-        f"{match.margin:+.2f} over the next concept (needed {rules.calibration.margin:+.2f}): {match.decision}"
+        f"{match.margin:+.2f} over the next concept (needed {rules.calibration.margin:+.2f}): "
+        f"{match.decision}"
     )
 
 
 def why_picture(scene: Scene, store: Store) -> Pixels:
-    """A row for each region, the likeliest first, and the whole photo: its crop, then the views nearest to it.
+    """A row for each region, the likeliest first, and the whole photo: its crop, then the nearest views.
 
     uint8 (h, w, 3) RGB; at most 12 rows. Raises StoreError where a view is gone meanwhile.
     """

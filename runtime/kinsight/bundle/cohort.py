@@ -11,7 +11,7 @@ from kinsight.types import Floats
 
 
 def read_cohort(part: EmbedderPart) -> Floats:
-    """float32 (g, dim), unit length; (0, dim) where the bundle has none. BundleError for any other content."""
+    """float32 (g, dim), unit length; (0, dim) where the bundle has none. BundleError for anything else."""
     if part.cohort is None:
         return np.zeros((0, part.dim), np.float32)
     path = part.cohort.file

@@ -32,7 +32,7 @@ def evaluate(context: click.Context) -> None:
 @click.option("--out", type=_FOLDER, help="Write the accept / wrong-name curve as a picture.")
 @click.option("--confusion", type=_FOLDER, help="Write who was called whom as a picture.")
 @pass_desk
-def retrieval(  # noqa: PLR0913, one parameter an option
+def retrieval(
     desk: Desk,
     folder: Path,
     strangers: tuple[Path, ...],
@@ -95,8 +95,8 @@ def negatives(desk: Desk, folder: Path | None, only: tuple[str, ...], pairs: int
         result = measure(tried, assistant.rules, progress)
     click.echo(
         f"Of {result.others} photos of look-alikes {result.named_before} had the wrong name before one of "
-        f"them was refused, {result.named_after} after it; of {result.own} right ones {result.lost} were lost, "
-        f"more than one in {result.trials_lost_more_than_one} of {result.trials} trials."
+        f"them was refused, {result.named_after} after it; of {result.own} right ones {result.lost} were "
+        f"lost, more than one in {result.trials_lost_more_than_one} of {result.trials} trials."
     )
     _last_line(as_json(result))
 

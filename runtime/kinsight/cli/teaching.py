@@ -1,4 +1,4 @@
-"""The verbs that see: remember teaches a concept from a photo, look says who is in one, not says who is not."""
+"""The verbs that see: remember teaches from a photo, look says who is in one, not says who is not."""
 
 from __future__ import annotations
 
@@ -142,7 +142,9 @@ def look(desk: Desk, photo: Path | None, out: Path | None, why: str | None) -> N
         desk.note(timings_line(scene.timings_ms, {}))
 
 
-@click.command(name="not", epilog="Examples: kinsight not party.jpg Lala, kinsight not party.jpg Lala --region 2")
+@click.command(
+    name="not", epilog="Examples: kinsight not party.jpg Lala, kinsight not party.jpg Lala --region 2"
+)
 @click.argument("photo", type=FILE)
 @click.argument("name")
 @click.option("--region", type=click.INT, help="What is not NAME, as numbered by look; 0: the whole photo.")

@@ -92,7 +92,7 @@ def negatives(pairs: Sequence[Pair], rules: Rules, progress: Progress) -> Negati
 
 
 def photo_pairs(shots: Sequence[Shot], only: Sequence[str]) -> list[Pair]:
-    """Every ordered pair of these identities, of all without `only`. Raises ConfigError for an unknown one."""
+    """Every ordered pair of these identities, of all without `only`. Raises ConfigError for a stranger."""
     names = sorted({shot.identity for shot in shots})
     if lost := [name for name in only if name not in names]:
         raise ConfigError(f"there is no identity {lost[0]} here", f"choose from {', '.join(names)}")

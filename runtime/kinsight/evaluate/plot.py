@@ -54,9 +54,7 @@ def plot_confusion(scores: Scores, path: Path) -> None:
     axes.set(xlabel="called", ylabel="is", title="photos, by who is in them and who was named")
     for row, column in zip(*np.nonzero(scores.confusion >= 0.5), strict=True):
         colour = "white" if shares[row, column] > 0.6 else "black"
-        axes.text(
-            column, row, f"{scores.confusion[row, column]:.0f}", ha="center", va="center", color=colour
-        )
+        axes.text(column, row, f"{scores.confusion[row, column]:.0f}", ha="center", va="center", color=colour)
     _save(figure, path)
 
 

@@ -1,4 +1,4 @@
-"""One or several references per identity: is the right one first, is it accepted, and who is named wrongly."""
+"""One or several references each: is the right one first, is it accepted, and who is named wrongly."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ class Scores:
     known_first: list[bool]  # q
     strangers: Floats  # float32 (s,)
     names: tuple[str, ...]  # n identities
-    confusion: NDArray[np.float64]  # (n + 1, n + 1): photos; rows who it is, columns who it was called, last nobody
+    confusion: NDArray[
+        np.float64
+    ]  # (n + 1, n + 1): photos; rows who it is, columns who it was called, last nobody
 
     def curve(self) -> Curve:
         """Accepted right against wrongly named, over all thresholds on the score."""
@@ -76,8 +78,8 @@ def measure(
 ) -> tuple[Retrieval, Scores]:
     """Retrieval and abstention with the threshold and the cohort of other identities.
 
-    Each identity's first reference is its hand-drawn box, else its first photo's best region; further ones are
-    drawn by lot from its other photos, DRAWS times. The queries are all photos that were not taught.
+    The first reference of an identity is its hand-drawn box, else its first photo's best region; further
+    ones are drawn by lot from its other photos, DRAWS times. The queries are all photos that were not taught.
     Strangers are all photos, each against a store without its identity, and `strangers` against the whole
     store. Every identity is decided by a fit on those outside of its fold; strangers of no identity by all
     fits, each counting its part. Raises ConfigError where the others are too few for a fit.
