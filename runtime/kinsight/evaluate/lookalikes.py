@@ -1,4 +1,4 @@
-"""Measures look-alikes: does one "this is not Lala" suffice, and do two in one photo ever share a name?"""
+"""Measures look-alikes: whether one "this is not Lala" suffices, and whether two ever share a name."""
 
 from __future__ import annotations
 
