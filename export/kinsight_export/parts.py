@@ -131,6 +131,7 @@ def rewrite_calibration(
     folder, toml = open_bundle_toml(bundle_folder)
     before = bundle_of(folder, toml).embedder.cohort
     mode = stat.S_IMODE(toml.path.stat().st_mode)
+    kept = before
     try:
         written = None if cohort is None else _write_cohort(folder, cohort, mode)
         embedder = {**toml.raw["embedder"], "calibration": asdict(calibration), "cohort": written}
@@ -138,11 +139,16 @@ def rewrite_calibration(
         bundle = bundle_of(folder, StrictToml.parse(toml.path, data, BundleError))
         read_cohort(bundle.embedder)
         write_private(toml.path, data, mode=mode)
-        if before and before != bundle.embedder.cohort:
-            before.file.unlink(missing_ok=True)
+        kept = bundle.embedder.cohort
     except OSError as cause:
         raise BundleError(f"{toml.path} cannot be written ({cause.strerror})", _DISK) from None
+    finally:
+        for path in set(folder.glob(_COHORT.format("*"))) - ({kept.file} if kept else set()):
+            path.unlink(missing_ok=True)
     return bundle
+
+
+_COHORT = "cohort-{}.npy"
 
 
 def _write_cohort(folder: Path, cohort: Floats, mode: int) -> dict[str, str]:
@@ -150,7 +156,7 @@ def _write_cohort(folder: Path, cohort: Floats, mode: int) -> dict[str, str]:
     buffer = io.BytesIO()
     np.save(buffer, cohort.astype("<f4"), allow_pickle=False)
     sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
-    name = f"cohort-{sha256[:8]}.npy"
+    name = _COHORT.format(sha256[:8])
     write_private(folder / name, buffer.getvalue(), mode=mode)
     return {"file": name, "sha256": sha256}
 

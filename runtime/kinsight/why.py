@@ -33,7 +33,8 @@ def why_lines(scene: Scene, memory: Memory, rules: Rules) -> list[str]:
             line += f"; more was needed, as the detector sees {a_thing(label)} and not {a_thing(category)}"
         if _gave_way(best, rules) and best.concept_id in decided:
             line += f"; another region is nearer to {best.concept}"
-        lines.append(line)
+        refused = [match for match in matches[1:] if is_refused(match)]
+        lines.append("; ".join([line, *(explain(match, rules, needed) for match in refused)]))
     return lines or ["Nobody was taught to this bundle's embedder yet."]
 
 

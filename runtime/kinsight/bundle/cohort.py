@@ -19,8 +19,8 @@ def read_cohort(part: EmbedderPart) -> Floats:
         vectors = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as cause:
         raise BundleError(f"{path} cannot be read as a cohort ({cause})", AGAIN) from None
-    shape = getattr(vectors, "shape", ())
-    if getattr(vectors, "dtype", None) != np.float32 or len(shape) != 2 or shape[1] != part.dim:
+    fits = isinstance(vectors, np.ndarray) and vectors.dtype == np.float32 and vectors.ndim == 2
+    if not fits or vectors.shape[1] != part.dim:
         raise BundleError(f"{path} holds no float32 vectors of {part.dim} numbers", AGAIN)
     if not (np.abs(np.linalg.norm(vectors, axis=1) - 1) <= 1e-3).all():
         raise BundleError(f"{path} holds vectors that are not of unit length", AGAIN)

@@ -73,7 +73,7 @@ def negatives(pairs: Sequence[Pair], rules: Rules, progress: Progress) -> Negati
         own_before = [_is_named(shot, before, rules) for shot in pair.own]
         others_before = [_is_named(shot, before, rules) for shot in pair.others]
         for row, mistaken in enumerate(pair.others):
-            after = replace(before, **_refused(mistaken, before, forced))
+            after = _refusing(mistaken, before, forced)
             lost = sum(
                 was and not _is_named(shot, after, rules)
                 for shot, was in zip(pair.own, own_before, strict=True)
@@ -179,14 +179,12 @@ def _verdict(right: Sequence[bool]) -> str:
     return "both_right" if len(right) == 2 else "one_right"
 
 
-def _refused(shot: Shot, memory: Memory, forced: Rules) -> dict[str, object]:
-    """The negative that "this is not A" makes of the region that is taken for A by force."""
+def _refusing(shot: Shot, memory: Memory, forced: Rules) -> Memory:
+    """The store after "this is not A" of the region that is taken for A by force."""
     boxes, whole = recall(shot.regions, shot.vectors, memory, forced)
     taken = [row for row, matches in enumerate((*boxes, whole)) if _accepts(matches)]
-    return {
-        "negative_concepts": np.zeros(1, np.int64),
-        "negatives": shot.views[taken[:1] or [-1]],
-    }
+    refused = shot.views[taken[:1] or [-1]]
+    return replace(memory, negative_concepts=np.zeros(1, np.int64), negatives=refused)
 
 
 def _named_boxes(shot: Shot, memory: Memory, rules: Rules) -> list[tuple[str, int]]:
