@@ -260,10 +260,11 @@ def test_more_references_find_more() -> None:
 
 
 def test_a_cohort_is_a_unit_vector_for_each_identity() -> None:
-    cohort = fit_on([*people(3), *changing("p3", 7)], "x").cohort
-    assert cohort.shape == (4, DIM) and cohort.dtype == np.float32
+    assert fit_on(people(9), "x").cohort.shape == (0, DIM)  # too few
+    cohort = fit_on([*people(9), *changing("p9", 15)], "x").cohort
+    assert cohort.shape == (10, DIM) and cohort.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(cohort, axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(cohort[:3], np.eye(DIM)[:3], atol=1e-6)
+    np.testing.assert_allclose(cohort[:9], np.eye(DIM)[:9], atol=1e-6)
 
 
 def test_halves_that_are_too_small() -> None:

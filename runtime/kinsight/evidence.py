@@ -15,6 +15,8 @@ COHORT_NEAREST = 8
 """Members of the cohort that a region is held against."""
 COHORT_WEIGHT = 0.5
 """How much their mean cosine counts against a concept."""
+LONE_VIEW = 0.05
+"""The most that a best view loses where the second best is far: a side shown only once still counts."""
 NEGATIVE_MARGIN = 0.05
 """How much nearer than the nearest negative the best view must be."""
 _FIRST_VIEWS = 64
@@ -54,10 +56,11 @@ class Evidence:
 def weigh(vectors: Floats, memory: Memory, cohort: Floats, wanted: int) -> Evidence:
     """Evidence of m vectors, float32 (m, dim), for the concepts that can be among the `wanted` first.
 
-    The score of a concept is the mean cosine with its two best views (its only one), less COHORT_WEIGHT times
-    the mean cosine with the COHORT_NEAREST nearest of `cohort`, float32 (g, dim), unit length: a region that
-    looks like many others proves less (test normalisation, Auckenthaler et al. 2000, "Score normalization
-    for text-independent speaker verification systems", with means only). The member nearest to the concept
+    The score of a concept is the mean cosine with its two best views, at least the best less LONE_VIEW (its
+    only view: the cosine), less COHORT_WEIGHT times the mean cosine with the COHORT_NEAREST nearest of
+    `cohort`, float32 (g, dim), unit length: a region that looks like many others proves less (test
+    normalisation, Auckenthaler et al. 2000, "Score normalization for text-independent speaker verification
+    systems", here with means only). The member nearest to the concept
     is left out, since it may be the concept itself. The search goes so deep that whoever is left out scores
     below `wanted` proven concepts in every region.
     """
@@ -88,7 +91,7 @@ def _of(concepts: Ids, vectors: Floats, memory: Memory, cohort: Floats) -> Evide
     best = np.take_along_axis(cosines, order[:, starts], axis=1)
     several = np.diff(np.append(starts, len(owners))) > 1
     second = np.take_along_axis(cosines, order[:, starts + several], axis=1)
-    scores = (best + second) / 2
+    scores = np.maximum((best + second) / 2, best - LONE_VIEW)
     if len(cohort) > 1:
         itself = np.maximum.reduceat(views @ cohort.T, starts, axis=0).argmax(axis=1)
         scores = scores - COHORT_WEIGHT * _cohort_means(vectors @ cohort.T)[:, itself]

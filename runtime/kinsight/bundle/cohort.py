@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
 from kinsight.bundle.files import AGAIN
 from kinsight.bundle.parts import EmbedderPart
 from kinsight.errors import BundleError
-from kinsight.types import Floats
+
+if TYPE_CHECKING:
+    from kinsight.types import Floats
 
 
 def read_cohort(part: EmbedderPart) -> Floats:
     """float32 (g, dim), unit length; (0, dim) where the bundle has none. BundleError for anything else."""
+    import numpy as np  # a bundle can be read without it
+
     if part.cohort is None:
         return np.zeros((0, part.dim), np.float32)
     path = part.cohort.file

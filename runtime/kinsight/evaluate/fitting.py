@@ -11,11 +11,13 @@ from kinsight.bundle import Calibration
 from kinsight.calibration import fit
 from kinsight.errors import ConfigError
 from kinsight.evaluate.shots import Shot
-from kinsight.evidence import Memory, weigh
+from kinsight.evidence import COHORT_NEAREST, Memory, weigh
 from kinsight.index import Index
 from kinsight.recall import Rules
 from kinsight.types import Floats
 
+LEAST_COHORT = COHORT_NEAREST + 2
+"""With fewer identities there is no cohort: who is left of it would say more of them than of the region."""
 STORE_SIZE = 15
 """References in the simulated stores of a fit: the more there are, the nearer strangers come."""
 FOLDS = 20
@@ -28,7 +30,7 @@ class Fitted:
     """What a bundle is given: both belong together."""
 
     calibration: Calibration
-    cohort: Floats  # float32 (g, dim), unit length, one vector an identity, in the order of their names
+    cohort: Floats  # float32 (g, dim), unit length, one vector an identity by name; none of too few
 
 
 def fit_on(shots: Sequence[Shot], fitted_on: str, seed: int = 0) -> Fitted:
@@ -44,11 +46,13 @@ def fit_on(shots: Sequence[Shot], fitted_on: str, seed: int = 0) -> Fitted:
     identities = np.array([shot.identity for shot in shots])
     names = np.unique(identities)
     cohort = np.stack([_mean(references[identities == name]) for name in names])
+    members = names if len(names) >= LEAST_COHORT else names[:0]
+    cohort = cohort[: len(members)]
     memory = memory_of({str(row): view[None] for row, view in enumerate(references)})
     same: list[float] = []
     strangers: list[float] = []
     for row, shot in enumerate(shots):
-        nearest = best_scores(shot, memory, cohort[names != shot.identity])
+        nearest = best_scores(shot, memory, cohort[members != shot.identity])
         own = identities == shot.identity
         same.extend(nearest[own & (np.arange(len(shots)) != row)])
         if (size := min(STORE_SIZE, int((~own).sum()))) > 0:
