@@ -133,7 +133,7 @@ def rewrite_calibration(
     mode = stat.S_IMODE(toml.path.stat().st_mode)
     kept = before
     try:
-        written = None if cohort is None else _write_cohort(folder, cohort, mode)
+        written = None if cohort is None or not len(cohort) else _write_cohort(folder, cohort, mode)
         embedder = {**toml.raw["embedder"], "calibration": asdict(calibration), "cohort": written}
         data = _bundle_toml({**toml.raw, "embedder": embedder})
         bundle = bundle_of(folder, StrictToml.parse(toml.path, data, BundleError))
