@@ -204,6 +204,15 @@ def test_a_negative_holds_at_any_threshold() -> None:
     assert "to what you said is not Lala: unknown" in explain(found[0][0], rules, 0.0)
 
 
+def test_the_whole_photo_does_not_name_whom_a_negative_kept_from_a_box() -> None:
+    refused = like(0.9)
+    _, whole_photo = look([refused], memory_of([LALA], negatives=[(LALA, refused)]), whole=like(0.9, 0.5))
+    assert [match.concept for match in whole_photo] == []
+    elsewhere = like(0, 0, 0.6)
+    _, whole_photo = look([elsewhere], memory_of([LALA], negatives=[(LALA, elsewhere)]), whole=like(0.9))
+    assert [match.decision for match in whole_photo] == ["accepted"]
+
+
 def test_a_negative_that_is_farther_than_the_best_view_changes_nothing() -> None:
     far = np.eye(DIM, dtype=np.float32)[4]
     (match,), _ = look([like(0.9)], memory_of([LALA], negatives=[(LALA, far)]))
@@ -348,7 +357,7 @@ def test_the_matches_are_those_of_an_exhaustive_comparison(seed: int) -> None:
                 (float(region @ vector) for owner, vector in negatives if owner == concept), default=-1
             )
             best_two = np.array([max(np.sort(near)[-2:].mean(), near.max() - 0.05)])
-            proven = near.max() > against + 0.05
+            proven = near.max() > against
             chance = float(np.clip(best_two.mean() / STEEP, 0, 1)) if proven else 0.0
             expected.append((-chance, -float(near.max()), concept, 101 + int(near.argmax())))
         best = sorted(expected)[:CANDIDATES]

@@ -17,8 +17,6 @@ COHORT_WEIGHT = 0.5
 """How much their mean cosine counts against a concept."""
 LONE_VIEW = 0.05
 """The most that a best view loses where the second best is far: a side shown only once still counts."""
-NEGATIVE_MARGIN = 0.05
-"""How much nearer than the nearest negative the best view must be."""
 _FIRST_VIEWS = 64
 
 Ids = NDArray[np.int64]
@@ -50,7 +48,7 @@ class Evidence:
     @property
     def proven(self) -> NDArray[np.bool_]:
         """bool (m, c): nearer to a view than to any negative; all else proves nothing, at any threshold."""
-        return self.similarities > self.against + NEGATIVE_MARGIN
+        return self.similarities > self.against
 
 
 def weigh(vectors: Floats, memory: Memory, cohort: Floats, wanted: int) -> Evidence:

@@ -9,7 +9,7 @@ import numpy as np
 
 from kinsight.bundle import Calibration
 from kinsight.calibration import probability
-from kinsight.evidence import NEGATIVE_MARGIN, Evidence, Memory, weigh
+from kinsight.evidence import Evidence, Memory, weigh
 from kinsight.types import Decision, Floats, Match, Regions
 
 CANDIDATES = 3
@@ -33,7 +33,8 @@ def recall(
     """Matches of every region, best first, and of the whole photo.
 
     `vectors`, float32 (n + 1, dim): the n regions, then the whole photo. One box gets at most one concept and
-    one concept at most one box; the whole photo adds only concepts that no box carries.
+    one concept at most one box; the whole photo adds only concepts that no box carries, and none that a box
+    would carry but for a negative.
     """
     evidence = weigh(vectors, memory, rules.cohort, CANDIDATES + 1)
     chances = np.where(evidence.proven, probability(evidence.scores, rules.calibration), 0)
@@ -41,7 +42,9 @@ def recall(
     labels = [*zip(regions.labels, regions.scores.tolist(), strict=True), ("", 0.0)]
     decided = [_decide(row, memory, rules, *label) for row, label in zip(rows, labels, strict=True)]
     boxes = _one_box_each(decided[:-1])
-    carried = {match.concept_id for row in boxes for match in row if match.decision != "unknown"}
+    matches = [match for row in boxes for match in row]
+    carried = {match.concept_id for match in matches if match.decision != "unknown"}
+    carried |= {match.concept_id for match in matches if _only_refused(match, rules.calibration)}
     return boxes, tuple(match for match in decided[-1] if match.concept_id not in carried)
 
 
@@ -54,7 +57,13 @@ def needed_probability(category: str, label: str, score: float, rules: Rules) ->
 
 def is_refused(match: Match) -> bool:
     """Whether a negative speaks against it: then it is unknown, whatever the threshold."""
-    return match.similarity <= match.against + NEGATIVE_MARGIN
+    return match.similarity <= match.against
+
+
+def _only_refused(match: Match, calibration: Calibration) -> bool:
+    """Whether nothing but a negative kept a box from the name: the whole photo shows the same one."""
+    chance = float(probability(np.array(match.score, np.float32), calibration))
+    return is_refused(match) and chance >= calibration.unsure_probability
 
 
 def _matches(row: int, chances: Floats, evidence: Evidence, memory: Memory) -> tuple[Match, ...]:
