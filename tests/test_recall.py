@@ -208,7 +208,7 @@ def test_the_whole_photo_does_not_name_whom_a_negative_kept_from_a_box() -> None
     refused = like(0.9)
     _, whole_photo = look([refused], memory_of([LALA], negatives=[(LALA, refused)]), whole=like(0.9, 0.5))
     assert [match.concept for match in whole_photo] == []
-    elsewhere = like(0, 0, 0.6)
+    elsewhere = np.eye(DIM, dtype=np.float32)[4]
     _, whole_photo = look([elsewhere], memory_of([LALA], negatives=[(LALA, elsewhere)]), whole=like(0.9))
     assert [match.decision for match in whole_photo] == ["accepted"]
 
