@@ -19,7 +19,10 @@ HALVES = {
 FLOORS = {
     "ground": {"types", "errors", "config", "tomlread", "bundle", "home", "metrics", "calibration"},
     "engines": {"session", "llm", "index", "store", "image"},
-    "stages": {"detect", "embed", "recall", "prompt", "teach", "marks", "chat", "album", "exchange"},
+    "stages": {
+        *("detect", "embed", "evidence", "recall", "why", "prompt", "teach", "marks", "chat", "album"),
+        "exchange",
+    },
     "the product": {"assistant"},
     "about the product": {"evaluate", "bench", "doctor", "demo", "drawn"},
     "doors": {"cli"},

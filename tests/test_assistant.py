@@ -186,7 +186,7 @@ def test_what_is_undone_is_unknown_again(lala: Assistant, blob_photo: BlobPhoto)
 
 
 def test_a_category_that_the_detector_contradicts_needs_more(lala: Assistant, blob_photo: BlobPhoto) -> None:
-    photo = blob_photo([Blob((215, 45, 30), THERE)])
+    photo = blob_photo([Blob((210, 55, 30), THERE)])
     assert named(lala.look(photo)) == [("Lala", THERE)]
     lala.store.edit("Lala", Changes(category="ball"))
     assert [match.decision for _, match in lala.look(photo).unsure()] == ["unsure"]

@@ -171,3 +171,47 @@ def test_another_view(kinsight: Terminal, taught: Assistant, blob_photo: BlobPho
     said = fine(kinsight("remember", blob_photo([BALL]), "--name", "lala", "--add"))
     assert said.out.startswith("Lala is remembered, 2 views now: 1: ball, ")
     assert len(taught.store.concept("Lala").views) == 2
+
+
+def test_not_this_one(kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto) -> None:
+    photo, again = blob_photo([RED]), blob_photo([Blob("red", (300, 60, 460, 280))])
+    assert fine(kinsight("look", again)).out.startswith("Lala: ")
+    said = fine(kinsight("not", photo, "lala"))
+    first, second, *_ = said.out.splitlines()
+    assert first == "Lala is not 1: box, on the left, 9 % of the photo; undo takes this back."
+    assert second == "I don't know anyone in this photo."
+    assert fine(kinsight("look", again)).out.startswith("I don't know anyone")
+    assert "to what you said is not Lala: unknown" in fine(kinsight("look", again, "--why")).out
+    assert fine(kinsight("undo")).out == 'Undone: added a negative of "Lala".\n'
+    assert fine(kinsight("look", again)).out.startswith("Lala: ")
+
+
+def test_what_is_not_there_cannot_be_refused(
+    kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto
+) -> None:
+    photo = blob_photo([BALL])
+    said = kinsight("-q", "not", photo, "Lala")
+    assert (said.code, said.err.count("\n")) == (1, 1)
+    assert "nothing in this photo is taken for Lala: say what is not with --region N" in said.err
+    assert "there is no region 7" in kinsight("-q", "not", photo, "Lala", "--region", "7").err
+    assert "Lola" in kinsight("-q", "not", photo, "Lola").err
+    assert fine(kinsight("not", photo, "Lala", "--region", "1")).out.startswith("Lala is not 1: ball, ")
+    assert len(taught.store.concept("Lala").negatives) == 1
+
+
+def test_why_as_a_picture(
+    kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto, tmp_path: Path
+) -> None:
+    photo, out = blob_photo([RED, BLUE]), tmp_path / "why.png"
+    said = fine(kinsight("look", photo, "--why", out))
+    assert "similarity " in said.out and f"drawn in {out}" in said.err
+    picture = load(out).pixels
+    assert picture.shape[1] == 4 * 260 and picture.shape[0] == 3 * 240
+    reds = [(picture[:240, left : left + 260] == COLOURS["red"]).all(axis=2).any() for left in (0, 260)]
+    blues = [(picture[:240, left : left + 260] == COLOURS["blue"]).all(axis=2).any() for left in (0, 260)]
+    assert any(reds) != any(blues)  # the crop and its nearest view show the same one
+    assert fine(kinsight("look", "--why", photo)).out == said.out
+
+
+def test_look_without_a_photo(kinsight: Terminal) -> None:
+    assert "name the photo to look at" in kinsight("-q", "look", "--why").err

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from identities import draw_identities
@@ -133,17 +134,19 @@ def test_each_identity_is_judged_by_the_rules_of_others(assistant: Assistant, id
     assert result.subjects_right() == 2
 
 
-def test_the_rules_of_a_half_come_from_the_other(assistant: Assistant, tmp_path: Path) -> None:
+def test_the_rules_of_a_fold_come_from_the_others(assistant: Assistant, tmp_path: Path) -> None:
     colours = ["red", "yellow", "cyan", "pink"]
     folder = draw_identities(tmp_path / "four", colours, photos=6)
     shots = Reader(assistant.detector, assistant.embedder).identities(folder)
-    fits = cross_fitted(shots, frozenset())
+    fits = cross_fitted(shots, frozenset(), folds=2)
     assert sorted(fits) == sorted(colours)
     mine = fits["red"]
     partners = [colour for colour in colours if fits[colour] is mine]
     assert len(partners) == 2
     others = [shot for shot in shots if shot.identity not in partners]
-    assert mine.calibration == fit_on(others, "the other half")
+    fitted = fit_on(others, "other identities")
+    assert mine.calibration == fitted.calibration
+    np.testing.assert_array_equal(mine.cohort, fitted.cohort)
 
 
 def test_what_cannot_be_asked_about(assistant: Assistant, identities: Path, tmp_path: Path) -> None:

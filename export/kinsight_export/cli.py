@@ -104,8 +104,9 @@ def calibrate(bundle_folder: Path, photos: Path) -> None:
     fitted_on = (
         f"{photos.resolve().name}, {count} identities, {len(shots)} photos, {date.today().isoformat()}"
     )
-    calibration = fit_on(shots, fitted_on)
-    rewrite_calibration(bundle_folder, calibration)
+    fitted = fit_on(shots, fitted_on)
+    calibration = fitted.calibration
+    rewrite_calibration(bundle_folder, calibration, fitted.cohort)
     if calibration.accept_probability > calibration.curve[-1][1] - 1e-6:
         click.echo("These identities look no more alike than strangers do: it will name nobody.")
     click.echo(

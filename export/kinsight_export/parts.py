@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
@@ -10,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
+
+import numpy as np
 
 from kinsight.bundle import (
     Bundle,
@@ -20,6 +24,7 @@ from kinsight.bundle import (
     World,
     check_hashes,
     read_bundle,
+    read_cohort,
 )
 from kinsight.bundle.contract import FORMAT
 from kinsight.bundle.files import BUNDLE_TOML, is_bundle
@@ -28,6 +33,7 @@ from kinsight.bundle.verify import sha256_of
 from kinsight.errors import BundleError
 from kinsight.home import expanded, write_private
 from kinsight.tomlread import StrictToml
+from kinsight.types import Floats
 from kinsight_export.tomlwrite import toml_bytes
 
 
@@ -114,21 +120,45 @@ def write_bundle(spec: BundleSpec, out: Path, replace: bool = False) -> Bundle:
     return read_bundle(out)
 
 
-def rewrite_calibration(bundle_folder: Path, calibration: Calibration) -> Bundle:
+def rewrite_calibration(
+    bundle_folder: Path, calibration: Calibration, cohort: Floats | None = None
+) -> Bundle:
     """Give a bundle this calibration; everything else in its bundle.toml stays, but for comments.
 
+    `cohort`, float32 (g, dim), is what it was fitted with; the bundle has none where there is none.
     BundleError, with the old file untouched, where the result is against the contract or cannot be written.
     """
     folder, toml = open_bundle_toml(bundle_folder)
-    bundle_of(folder, toml)
-    embedder = {**toml.raw["embedder"], "calibration": asdict(calibration)}
-    data = _bundle_toml({**toml.raw, "embedder": embedder})
-    bundle = bundle_of(folder, StrictToml.parse(toml.path, data, BundleError))
+    before = bundle_of(folder, toml).embedder.cohort
+    mode = stat.S_IMODE(toml.path.stat().st_mode)
+    kept = before
     try:
-        write_private(toml.path, data, mode=stat.S_IMODE(toml.path.stat().st_mode))
+        written = None if cohort is None or not len(cohort) else _write_cohort(folder, cohort, mode)
+        embedder = {**toml.raw["embedder"], "calibration": asdict(calibration), "cohort": written}
+        data = _bundle_toml({**toml.raw, "embedder": embedder})
+        bundle = bundle_of(folder, StrictToml.parse(toml.path, data, BundleError))
+        read_cohort(bundle.embedder)
+        write_private(toml.path, data, mode=mode)
+        kept = bundle.embedder.cohort
     except OSError as cause:
         raise BundleError(f"{toml.path} cannot be written ({cause.strerror})", _DISK) from None
+    finally:
+        for path in set(folder.glob(_COHORT.format("*"))) - ({kept.file} if kept else set()):
+            path.unlink(missing_ok=True)
     return bundle
+
+
+_COHORT = "cohort-{}.npy"
+
+
+def _write_cohort(folder: Path, cohort: Floats, mode: int) -> dict[str, str]:
+    """Under a name of its own, so that the old bundle stays whole until its bundle.toml is replaced."""
+    buffer = io.BytesIO()
+    np.save(buffer, cohort.astype("<f4"), allow_pickle=False)
+    sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
+    name = _COHORT.format(sha256[:8])
+    write_private(folder / name, buffer.getvalue(), mode=mode)
+    return {"file": name, "sha256": sha256}
 
 
 _DISK = "make the folder writable and its disk roomy enough"

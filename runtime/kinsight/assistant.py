@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kinsight.bundle import Bundle, find_bundle, pocket_folder, read_bundle, verify_bundle
+from kinsight.bundle import Bundle, find_bundle, pocket_folder, read_bundle, read_cohort, verify_bundle
 from kinsight.config import DeviceConfig, load_device
 from kinsight.errors import BundleError, ModelError
+from kinsight.evidence import Memory
 from kinsight.home import Home, open_home
 from kinsight.image import decode, load
 from kinsight.index import Index
-from kinsight.recall import Memory, Rules, recall
+from kinsight.recall import Rules, recall
 from kinsight.store import Store, Vectors
 from kinsight.types import Answer, Box, Concept, Floats, Photo, Pixels, Regions, Scene
 
@@ -132,7 +133,8 @@ class Assistant:
                 f"the bundle {self.bundle.name} has no calibration, so nobody can be recognised",
                 f"run `kinsight-export calibrate {self.bundle.folder} PHOTOS` with a folder per identity",
             )
-        return Rules(calibration, frozenset(label.casefold() for label in self.bundle.detector.labels))
+        vocabulary = frozenset(label.casefold() for label in self.bundle.detector.labels)
+        return Rules(calibration, vocabulary, read_cohort(self.bundle.embedder))
 
     def see(self, photo: Photo) -> Eyed:
         """Detects and embeds; the last few photos are remembered by their hash."""
@@ -219,6 +221,20 @@ class Assistant:
         if lesson.another_view:
             return self.store.add_view(lesson.name, view)
         return self.store.remember(view, lesson.name, lesson.category, lesson.info)
+
+    def refuse(self, photo: Photo | str | Path, name: str, region: int | None = None) -> tuple[Concept, str]:
+        """Learns that a region is not this concept; gives the concept and the region in words.
+
+        `region` as numbered by `look`, 0: the whole photo; without it the one that was taken for the concept.
+        Raises UnknownConcept, or RegionError where no region was taken for it or there is no such number.
+        """
+        from kinsight.teach import choose, describe, new_view, taken_for
+
+        scene = self.look(photo)
+        number = taken_for(scene, self.store.concept(name)) if region is None else region
+        view = new_view(scene.photo, choose(scene, "", None, number), self.embedder)
+        refused = describe(scene, number - 1) if number else "the whole photo"
+        return self.store.add_negative(name, view), refused
 
     def ask(self, question: str, photo: Photo | str | Path | None = None) -> Answer:
         """Answers a question about a photo, or from what was told where there is no photo."""

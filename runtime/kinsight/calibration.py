@@ -17,7 +17,7 @@ MARGIN = 0.05
 class Rates:
     """Where a fit puts its thresholds: shares, 0..1."""
 
-    keep: float = 0.87  # of the right ones accepted; the rest is given up to stay silent before strangers
+    keep: float = 0.9  # of the right ones accepted; the rest is given up to stay silent before strangers
     wrong: float = 0.03  # of strangers that may be named; where they look too much alike, fewer are accepted
     maybe_keep: float = 0.97  # the same for "maybe": from there on a match is worth a question
     maybe_wrong: float = 0.1

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from kinsight.errors import MissingPackage
 from kinsight.types import Floats
 
+_FEW_PAIRS = 100_000  # below it, waking other cores takes longer than the search
+
 Keys = NDArray[np.int64]
 """int64; what the caller calls a row, such as its view id."""
 
@@ -40,6 +42,11 @@ class Index:
 
     def __len__(self) -> int:
         return len(self._vectors)
+
+    @property
+    def vectors(self) -> Floats:
+        """float32 (n, dim): the rows themselves."""
+        return self._vectors
 
     @property
     def dim(self) -> int:
@@ -75,9 +82,10 @@ class Index:
     def _nearest(self, queries: Floats, k: int) -> tuple[Keys, Floats]:
         """Rows and distances (m, k or more): deep enough to hold every vector that ties with the k-th."""
         search, metric = _usearch()
+        threads = 1 if len(self) * len(queries) <= _FEW_PAIRS else 0  # 0: all cores
         depth = min(k + 1, len(self))
         while True:
-            found = search(self._vectors, queries, depth, metric, exact=True)
+            found = search(self._vectors, queries, depth, metric, exact=True, threads=threads)
             rows = np.asarray(found.keys).reshape(len(queries), depth).astype(np.int64)
             distances = np.asarray(found.distances, np.float32).reshape(len(queries), depth)
             if depth == len(self) or bool((distances[:, -1] > distances[:, k - 1]).all()):

@@ -2,54 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kinsight.bundle import Calibration
 from kinsight.calibration import probability
-from kinsight.index import Index
+from kinsight.evidence import Evidence, Memory, weigh
 from kinsight.types import Decision, Floats, Match, Regions
 
 CANDIDATES = 3
 """Matches that are kept per region, best first."""
-_FIRST_VIEWS = 64
 _SURE_LABEL = 0.5
-
-Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Memory:
-    """What the store knows, as arrays of one embedder: n views and m negatives of any number of concepts."""
-
-    names: Mapping[int, str]  # concept id -> name
-    categories: Mapping[int, str]  # concept id -> category, "" where the user gave none
-    view_ids: Ids  # int64 (n,)
-    view_concepts: Ids  # int64 (n,), concept ids
-    views: Index  # n unit vectors, keyed by their row
-    negative_concepts: Ids  # int64 (m,), concept ids
-    negatives: Floats  # float32 (m, dim), unit length
-
-
-@dataclass(frozen=True)
 class Rules:
-    """When to name: the bundle's calibration and the kinds that its detector can tell apart."""
+    """When to name: the bundle's calibration and cohort, and the kinds that its detector can tell apart."""
 
     calibration: Calibration
     vocabulary: frozenset[str]  # the detector's labels
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """m regions against c concepts; concepts that are too far from every region to matter are left out."""
-
-    concepts: Ids  # int64 (c,), concept ids
-    similarities: Floats  # float32 (m, c), cosine with the best view, -1 where it is too far to matter
-    view_ids: Ids  # int64 (m, c)
-    probabilities: Floats  # float32 (m, c), 0..1
+    cohort: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    """float32 (g, dim), unit length: individuals that nobody asks about, see `evidence.weigh`."""
 
 
 def recall(
@@ -58,47 +33,19 @@ def recall(
     """Matches of every region, best first, and of the whole photo.
 
     `vectors`, float32 (n + 1, dim): the n regions, then the whole photo. One box gets at most one concept and
-    one concept at most one box; the whole photo adds only concepts that no box carries.
+    one concept at most one box; the whole photo adds only concepts that no box carries, and none that a box
+    would carry but for a negative.
     """
-    evidence = gather(vectors, memory, rules.calibration)
-    rows = [_matches(row, evidence, memory) for row in range(len(vectors))]
+    evidence = weigh(vectors, memory, rules.cohort, CANDIDATES + 1)
+    chances = np.where(evidence.proven, probability(evidence.scores, rules.calibration), 0)
+    rows = [_matches(row, chances[row], evidence, memory) for row in range(len(vectors))]
     labels = [*zip(regions.labels, regions.scores.tolist(), strict=True), ("", 0.0)]
     decided = [_decide(row, memory, rules, *label) for row, label in zip(rows, labels, strict=True)]
     boxes = _one_box_each(decided[:-1])
-    carried = {match.concept_id for row in boxes for match in row if match.decision != "unknown"}
+    matches = [match for row in boxes for match in row]
+    carried = {match.concept_id for match in matches if match.decision != "unknown"}
+    carried |= {match.concept_id for match in matches if _only_refused(match, rules.calibration)}
     return boxes, tuple(match for match in decided[-1] if match.concept_id not in carried)
-
-
-def gather(vectors: Floats, memory: Memory, calibration: Calibration) -> Evidence:
-    """The best view of every concept for each of m vectors, float32 (m, dim), and what it proves.
-
-    A region that is at least as near to a negative of a concept as to its best view proves nothing. The
-    search goes so deep that every region has more than CANDIDATES proven concepts, however many views the
-    first of them has: no concept that is left out can come next.
-    """
-    wanted = min(CANDIDATES + 1, len(np.unique(memory.view_concepts)))
-    depth = min(_FIRST_VIEWS, len(memory.views))
-    while True:
-        concepts, best, view_ids = _best_views(vectors, depth, memory)
-        proven = best > _negative(vectors, concepts, memory)
-        if depth == len(memory.views) or (proven.sum(axis=1) >= wanted).all():
-            return Evidence(concepts, best, view_ids, np.where(proven, probability(best, calibration), 0))
-        depth = min(4 * depth, len(memory.views))
-
-
-def _best_views(vectors: Floats, depth: int, memory: Memory) -> tuple[Ids, Floats, Ids]:
-    """Concepts (c,) among the `depth` nearest views of m vectors, their similarities and view ids (m, c)."""
-    rows, similarities = memory.views.search(vectors, depth)
-    owners = memory.view_concepts[rows]
-    concepts = np.unique(owners)
-    best = np.full((len(vectors), len(concepts)), -1.0, np.float32)
-    view_ids = np.zeros(best.shape, np.int64)
-    for region, row in enumerate(rows):
-        found, first = np.unique(owners[region], return_index=True)  # the first is the nearest
-        columns = np.searchsorted(concepts, found)
-        best[region, columns] = similarities[region, first]
-        view_ids[region, columns] = memory.view_ids[row[first]]
-    return concepts, best, view_ids
 
 
 def needed_probability(category: str, label: str, score: float, rules: Rules) -> float:
@@ -108,30 +55,20 @@ def needed_probability(category: str, label: str, score: float, rules: Rules) ->
     return needed + (1 - needed) / 2 if contradicted else needed
 
 
-def explain(match: Match, calibration: Calibration, needed: float) -> str:
-    """Why a match was decided as it was, in one line; `needed` is from `needed_probability`."""
-    return (
-        f"similarity {match.similarity:.2f} to view {match.view_id} of {match.concept} "
-        f"= probability {match.probability:.2f} (needed {needed:.2f}, "
-        f"maybe from {calibration.unsure_probability:.2f}), "
-        f"{match.margin:+.2f} over the next concept (needed {calibration.margin:+.2f}): {match.decision}"
-    )
+def is_refused(match: Match) -> bool:
+    """Whether a negative speaks against it: then it is unknown, whatever the threshold."""
+    return match.similarity <= match.against
 
 
-def _negative(vectors: Floats, concepts: Ids, memory: Memory) -> Floats:
-    """float32 (m, c): cosine with the nearest negative of each concept, -1 where it has none."""
-    nearest = np.full((len(vectors), len(concepts)), -1.0, np.float32)
-    if len(memory.negatives):
-        cosines = vectors @ memory.negatives.T
-        for column, concept in enumerate(concepts):
-            own = cosines[:, memory.negative_concepts == concept]
-            nearest[:, column] = own.max(axis=1, initial=-1.0)
-    return nearest
+def _only_refused(match: Match, calibration: Calibration) -> bool:
+    """Whether nothing but a negative kept a box from the name: the whole photo shows the same one."""
+    chance = float(probability(np.array(match.score, np.float32), calibration))
+    return is_refused(match) and chance >= calibration.unsure_probability
 
 
-def _matches(row: int, evidence: Evidence, memory: Memory) -> tuple[Match, ...]:
-    """The best candidates of one region, not decided yet."""
-    chances, similarities = evidence.probabilities[row], evidence.similarities[row]
+def _matches(row: int, chances: Floats, evidence: Evidence, memory: Memory) -> tuple[Match, ...]:
+    """The best candidates of one region, not decided yet; `chances`, float32 (c,), are probabilities."""
+    similarities = evidence.similarities[row]
     order = np.lexsort((-similarities, -chances))[: CANDIDATES + 1]
     following = [*chances[order[1:]].tolist(), 0.0]
     return tuple(
@@ -143,6 +80,8 @@ def _matches(row: int, evidence: Evidence, memory: Memory) -> tuple[Match, ...]:
             probability=float(chances[column]),
             margin=float(chances[column]) - (following[0] if rank == 0 else float(chances[order[0]])),
             decision="unknown",
+            score=float(evidence.scores[row, column]),
+            against=float(evidence.against[row, column]),
         )
         for rank, column in enumerate(order[:CANDIDATES])
     )
@@ -157,7 +96,9 @@ def _decide(
     best, calibration = row[0], rules.calibration
     needed = needed_probability(memory.categories.get(best.concept_id, ""), label, score, rules)
     decision: Decision = "unknown"
-    if best.probability >= needed and best.margin >= calibration.margin:
+    if is_refused(best):
+        decision = "unknown"
+    elif best.probability >= needed and best.margin >= calibration.margin:
         decision = "accepted"
     elif best.probability >= calibration.unsure_probability:
         decision = "unsure"

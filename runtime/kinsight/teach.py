@@ -10,7 +10,7 @@ from kinsight.image import crop, decode, encode_jpeg, thumbnail
 from kinsight.prompt import place, share
 from kinsight.prompt.facts import NOTABLE_SCORE
 from kinsight.store import NewView, Store
-from kinsight.types import Box, Photo, Pixels, Regions, Scene
+from kinsight.types import Box, Concept, Photo, Pixels, Regions, Scene
 
 _LEAST_SHARE = 0.01
 _RIVAL = 0.6
@@ -72,6 +72,20 @@ def choose(scene: Scene, category: str, box: Box | None, region: int | None) -> 
             "choose one with --region N, or draw your own with --box x0,y0,x1,y1",
         )
     return regions.box(rows[0])
+
+
+def taken_for(scene: Scene, concept: Concept) -> int:
+    """The number of the region that recall named so, as in `look`, 0: the whole photo.
+
+    Raises RegionError where nothing in the photo is taken for this concept.
+    """
+    for row, match in (*scene.accepted(), *scene.unsure()):
+        if match.concept_id == concept.id:
+            return 0 if row is None else row + 1
+    raise RegionError(
+        f"nothing in this photo is taken for {concept.name}",
+        "say what is not with --region N, as look numbers it",
+    )
 
 
 def describe(scene: Scene, row: int) -> str:

@@ -82,6 +82,8 @@ class Match:
     probability: float  # that both show the same individual, 0..1
     margin: float  # probability minus that of the next concept, -1..1
     decision: Decision
+    score: float = 0.0  # what the probability was read off for: the similarities, less the cohort's
+    against: float = -1.0  # cosine with the concept's nearest negative, -1 where it has none
 
 
 @dataclass(frozen=True, eq=False)

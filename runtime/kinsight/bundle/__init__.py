@@ -1,10 +1,12 @@
 """The contract between the halves: a folder with bundle.toml, ONNX and GGUF files, read strictly."""
 
+from kinsight.bundle.cohort import read_cohort
 from kinsight.bundle.find import find_bundle, pocket_folder
 from kinsight.bundle.parts import (
     Anchor,
     Bundle,
     Calibration,
+    CohortFile,
     Colour,
     DetectorPart,
     EmbedderPart,
@@ -24,6 +26,7 @@ __all__ = [
     "Anchor",
     "Bundle",
     "Calibration",
+    "CohortFile",
     "Colour",
     "DetectorPart",
     "EmbedderPart",
@@ -39,5 +42,6 @@ __all__ = [
     "find_bundle",
     "pocket_folder",
     "read_bundle",
+    "read_cohort",
     "verify_bundle",
 ]

@@ -95,6 +95,7 @@ _CALIBRATION = Table(
     },
     required=False,
 )
+_COHORT = Table({**_HASHED_FILE}, required=False)
 _EMBEDDER = Table(
     {
         "id": Key(_LINE),
@@ -103,6 +104,7 @@ _EMBEDDER = Table(
         "image": _IMAGE,
         "text": _TEXT,
         "calibration": _CALIBRATION,
+        "cohort": _COHORT,
     }
 )
 _LLM = Table(

@@ -63,6 +63,14 @@ class TextTower:
 
 
 @dataclass(frozen=True)
+class CohortFile:
+    """Vectors of individuals that nobody asks about; a region that looks like many of them proves less."""
+
+    file: Path  # .npy, float32 (g, dim), unit length, one vector an individual
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Calibration:
     """The probability that two pictures of one similarity show the same individual."""
 
@@ -82,6 +90,7 @@ class EmbedderPart:
     image: ImageTower
     text: TextTower | None = None
     calibration: Calibration | None = None
+    cohort: CohortFile | None = None  # its calibration was fitted with it
     licence: str = ""  # "" where the bundle's own holds
 
 
@@ -118,13 +127,15 @@ class Bundle:
 
     def hashes(self) -> list[tuple[Path, str]]:
         """(file, the sha256 in hex that bundle.toml gives for it)."""
-        text, llm = self.embedder.text, self.llm
+        text, cohort, llm = self.embedder.text, self.embedder.cohort, self.llm
         pairs = [
             (self.detector.file, self.detector.sha256),
             (self.embedder.image.file, self.embedder.image.sha256),
         ]
         if text:
             pairs.append((text.file, text.sha256))
+        if cohort:
+            pairs.append((cohort.file, cohort.sha256))
         if llm:
             pairs.append((llm.file, llm.sha256))
         if llm and llm.mmproj and llm.mmproj_sha256:

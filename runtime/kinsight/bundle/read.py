@@ -10,6 +10,7 @@ from kinsight.bundle.files import AGAIN, BUNDLE_TOML, check_gguf, check_onnx, in
 from kinsight.bundle.parts import (
     Bundle,
     Calibration,
+    CohortFile,
     DetectorPart,
     EmbedderPart,
     ImageTower,
@@ -91,6 +92,7 @@ class _Reader:
 
     def _embedder(self, values: _Values) -> EmbedderPart:
         image, text_values, calibration = values["image"], values["text"], values["calibration"]
+        cohort = values["cohort"]
         return EmbedderPart(
             id=values["id"],
             dim=values["dim"],
@@ -101,6 +103,9 @@ class _Reader:
             ),
             text=self._text(text_values) if text_values else None,
             calibration=self._calibration(calibration) if calibration else None,
+            cohort=CohortFile(inside(self.folder, cohort["file"], "embedder.cohort.file"), cohort["sha256"])
+            if cohort
+            else None,
             licence=values["licence"],
         )
 

@@ -18,7 +18,7 @@ from kinsight.cli.keeping import concepts, edit, forget, history, show, undo
 from kinsight.cli.measuring import bench, evaluate
 from kinsight.cli.regrouping import merge, move, split
 from kinsight.cli.storing import store
-from kinsight.cli.teaching import look, remember
+from kinsight.cli.teaching import look, not_this, remember
 from kinsight.cli.tending import demo, doctor
 
 
@@ -46,7 +46,7 @@ def cli(context: click.Context) -> None:
 
 
 for _verb in (
-    *(remember, look, ask, caption, chat),
+    *(remember, look, not_this, ask, caption, chat),
     *(concepts, show, edit, merge, split, move, forget, undo, history),
     *(find, doctor, demo),
 ):

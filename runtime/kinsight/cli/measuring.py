@@ -26,25 +26,30 @@ def evaluate(context: click.Context) -> None:
 @click.argument("folder", type=_FOLDER)
 @click.option("--strangers", multiple=True, type=_FOLDER, help="A folder with photos of nobody; repeatable.")
 @click.option(
-    "--splits",
-    type=click.IntRange(1),
-    default=20,
-    show_default=True,
-    help="Random halves for the cross-fitted threshold.",
+    "--shots", type=click.IntRange(1), default=1, show_default=True, help="Pictures to teach each one from."
 )
 @click.option("--out", type=_FOLDER, help="Write the accept / wrong-name curve as a picture.")
+@click.option("--confusion", type=_FOLDER, help="Write who was called whom as a picture.")
 @pass_desk
-def retrieval(desk: Desk, folder: Path, strangers: tuple[Path, ...], splits: int, out: Path | None) -> None:
-    """One reference per identity: who is found, who is named, and who wrongly.
+def retrieval(
+    desk: Desk,
+    folder: Path,
+    strangers: tuple[Path, ...],
+    shots: int,
+    out: Path | None,
+    confusion: Path | None,
+) -> None:
+    """Teach each identity from one picture or more: who is found, who is named, and who wrongly.
 
     FOLDER holds a folder of photos per identity, and perhaps reference_boxes.json with hand-drawn boxes.
+    Threshold and cohort come from the other identities.
     """
     from kinsight.evaluate import Reader, measure
 
     with desk.assistant() as assistant:
         reader = Reader(assistant.detector, assistant.embedder, progress)
         vocabulary = assistant.rules.vocabulary
-        report, scores = measure(reader.identities(folder), reader.strangers(strangers), vocabulary, splits)
+        report, scores = measure(reader.identities(folder), reader.strangers(strangers), vocabulary, shots)
     first = f"{report.recall_at_1:.1%} of {report.queries} photos"
     right, wrong = f"{report.accepted_right:.1%}", f"{report.wrongly_named:.1%} of {report.strangers}"
     click.echo(
@@ -52,11 +57,67 @@ def retrieval(desk: Desk, folder: Path, strangers: tuple[Path, ...], splits: int
         f"With the threshold of other identities {right} get their name, and {wrong} strangers get one."
     )
     _last_line({"format": 1, "eval": "retrieval", **asdict(report)})
-    if out:
-        from kinsight.evaluate.plot import plot
+    from kinsight.evaluate.plot import plot, plot_confusion
 
+    if out:
         plot(report, scores, out)
         desk.note(f"The curve is in {out}")
+    if confusion:
+        plot_confusion(scores, confusion)
+        desk.note(f"Who was called whom is in {confusion}")
+
+
+@evaluate.command(
+    epilog="Examples: kinsight eval negatives, kinsight eval negatives identities --only dog --only dog3"
+)
+@click.argument("folder", type=_FOLDER, required=False)
+@click.option("--only", multiple=True, help="An identity of FOLDER; repeatable, without it all.")
+@click.option("--pairs", type=click.IntRange(1), default=200, show_default=True, help="Drawn look-alikes.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn.")
+@pass_desk
+def negatives(desk: Desk, folder: Path | None, only: tuple[str, ...], pairs: int, seed: int) -> None:
+    """Take a look-alike for somebody by force, refuse it once, and see whom that helps or harms.
+
+    FOLDER holds a folder of photos per identity; every ordered pair of them is tried. Without it pairs are
+    drawn who differ in one attribute.
+    """
+    from kinsight.evaluate import Reader
+    from kinsight.evaluate.lookalikes import Sketcher, as_json, photo_pairs
+    from kinsight.evaluate.lookalikes import negatives as measure
+
+    with desk.assistant(looks=folder is not None) as assistant:
+        eyes = assistant.detector, assistant.embedder
+        if folder:
+            tried = photo_pairs(Reader(*eyes, progress).identities(folder), only)
+        else:
+            tried = list(Sketcher(*eyes, seed).pairs(pairs, progress))
+        result = measure(tried, assistant.rules, progress)
+    click.echo(
+        f"Of {result.others} photos of look-alikes {result.named_before} had the wrong name before one of "
+        f"them was refused, {result.named_after} after it; of {result.own} right ones {result.lost} were "
+        f"lost, more than one in {result.trials_lost_more_than_one} of {result.trials} trials."
+    )
+    _last_line(as_json(result))
+
+
+@evaluate.command(epilog="Example: kinsight eval twins --scenes 200")
+@click.option("--scenes", type=click.IntRange(1), default=200, show_default=True, help="Drawn pictures.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn.")
+@pass_desk
+def twins(desk: Desk, scenes: int, seed: int) -> None:
+    """Draw two look-alikes into one picture: they must never get the same name."""
+    from kinsight.evaluate.lookalikes import Sketcher, as_json
+
+    with desk.assistant(looks=False) as assistant:
+        result = Sketcher(assistant.detector, assistant.embedder, seed).twins(
+            scenes, assistant.rules, progress
+        )
+    click.echo(
+        f"In {result.scenes} pictures of two look-alikes the same name stood twice in "
+        f"{result.same_name_twice}; both right {result.both_right}, one right and the other unknown "
+        f"{result.one_right}, nobody named {result.nobody_named}, somebody wrong {result.somebody_wrong}."
+    )
+    _last_line(as_json(result))
 
 
 @evaluate.command(epilog="Example: kinsight eval questions identities --strangers others")

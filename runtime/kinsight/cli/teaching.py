@@ -1,4 +1,4 @@
-"""The verbs that see: remember teaches a concept from a photo, look says who is in one."""
+"""The verbs that see: remember teaches from a photo, look says who is in one, not says who is not."""
 
 from __future__ import annotations
 
@@ -98,35 +98,69 @@ def remember(desk: Desk, teaching: Teaching, photo: Path) -> None:
 
 
 @click.command(
-    epilog="Examples: kinsight look party.jpg --out party-named.jpg, kinsight look party.jpg --why"
+    epilog="Examples: kinsight look party.jpg --out party-named.jpg, kinsight look party.jpg --why why.png"
 )
-@click.argument("photo", type=FILE)
+@click.argument("photo", type=FILE, required=False)
 @click.option("--out", type=FILE, help="Draw names and boxes on the photo, into this file.")
-@click.option("--why", is_flag=True, help="Say of every region why it was or was not named.")
+@click.option(
+    "--why",
+    is_flag=False,
+    flag_value="",
+    metavar="[FILE]",
+    help="Say of every region why it was or was not named; draw it beside the nearest views, into FILE.",
+)
 @AS_JSON
 @pass_desk
-def look(desk: Desk, photo: Path, out: Path | None, why: bool) -> None:
+def look(desk: Desk, photo: Path | None, out: Path | None, why: str | None) -> None:
     """Say who and what is in PHOTO."""
-    if why and desk.as_json:
+    if photo is None and why:  # `look --why party.jpg`
+        photo, why = Path(why), ""
+    if photo is None:
+        raise click.UsageError("name the photo to look at, such as kinsight look party.jpg")
+    if why is not None and desk.as_json:
         raise click.UsageError("--why is in words, leave out --json")
     with desk.assistant() as assistant:
-        from kinsight.cli.words import scene_lines, why_lines
+        from kinsight.cli.words import scene_lines
         from kinsight.image import annotate, save
         from kinsight.marks import scene_marks
         from kinsight.types import scene_json
+        from kinsight.why import why_lines, why_picture
 
         scene = assistant.look(photo)
         if out:
             save(annotate(scene.photo.pixels, scene_marks(scene)), out)
+        if why:
+            save(why_picture(scene, assistant.store), Path(why))
         if desk.as_json:
             print_json(scene_json(scene))
         else:
-            reasons = why_lines(scene, assistant.memory(), assistant.rules) if why else []
+            reasons = [] if why is None else why_lines(scene, assistant.memory(), assistant.rules)
             for line in (*scene_lines(scene), *reasons):
                 say(clean_line(line))
-        if out:
-            desk.note(f"drawn in {out}")
+        for file in filter(None, (out, why)):
+            desk.note(f"drawn in {file}")
         desk.note(timings_line(scene.timings_ms, {}))
+
+
+@click.command(
+    name="not", epilog="Examples: kinsight not party.jpg Lala, kinsight not party.jpg Lala --region 2"
+)
+@click.argument("photo", type=FILE)
+@click.argument("name")
+@click.option("--region", type=click.INT, help="What is not NAME, as numbered by look; 0: the whole photo.")
+@pass_desk
+def not_this(desk: Desk, photo: Path, name: str, region: int | None) -> None:
+    """Say that something in PHOTO is not NAME, though it was taken for it; undo takes it back.
+
+    Whatever is at least as near to it as to NAME's own pictures is not called NAME any more.
+    """
+    with desk.assistant() as assistant:
+        from kinsight.cli.words import scene_lines
+
+        concept, refused = assistant.refuse(photo, name, region)
+        say(clean_line(f"{concept.name} is not {refused}; undo takes this back."))
+        for line in scene_lines(assistant.look(photo)):
+            say(clean_line(line))
 
 
 def _check_name(store: Store, teaching: Teaching) -> None:
