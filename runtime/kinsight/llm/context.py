@@ -25,9 +25,10 @@ class Context:
         self._model, self._vision = model, vision
         self._states, self._identity = states, identity
         self._held: list[Cell] = []
+        self._end = 0  # the position after what is held; summed up anew it would slow down every token
 
-    def read(self, prompt: Prompt, tally: Tally) -> int:
-        """Reads a prompt, of which some may be there already; the position after it.
+    def read(self, prompt: Prompt, tally: Tally) -> None:
+        """Reads a prompt, of which some may be there already.
 
         The last token is always read anew: its logits are wanted. Raises ModelError; then nothing is held.
         """
@@ -41,17 +42,16 @@ class Context:
         except BaseException:
             self.clear()
             raise
-        return _position(cells)
 
     def add(self, token: int) -> None:
         """Reads the next token of an answer."""
-        self._model.decode([token], _position(self._held))
-        self._held.append(Cell(token, 1, 1))
+        self._model.decode([token], self._end)
+        self._hold([Cell(token, 1, 1)])
 
     def clear(self) -> None:
         """Forgets what was read."""
         self._model.clear()
-        self._held = []
+        self._held, self._end = [], 0
 
     def _keep(self, cells: Sequence[Cell], anchor: int) -> int:
         """How many of the first cells are in the model's memory now, and nothing else is."""
@@ -59,31 +59,29 @@ class Context:
             1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(self._held, cells, strict=False))
         )
         common = min(common, len(cells) - 1)
-        if common and (common >= anchor or not self._stored(cells[:anchor])) and self._cut(common):
+        if common >= max(anchor, 1) and self._cut(common):
             return common
-        if anchor and self._restore(cells[:anchor]):
-            return anchor
+        state = self._states.get(self._key(cells[:anchor])) if anchor else None
+        if state is None and 0 < common < anchor and self._cut(common):
+            return common
         self.clear()
-        return 0
+        if state is None or not self._model.set_state(state):
+            return 0
+        self._hold(cells[:anchor])
+        return anchor
 
     def _cut(self, count: int) -> bool:
-        if count < len(self._held) and not self._model.cut(_position(self._held[:count])):
+        end = _position(self._held[:count])
+        if count < len(self._held) and not self._model.cut(end):
             return False
         del self._held[count:]
+        self._end = end
         return True
 
-    def _restore(self, cells: Sequence[Cell]) -> bool:
-        state = self._states.get(self._key(cells))
-        if state is None:
-            return False
-        self.clear()
-        if not self._model.set_state(state):
-            return False
-        self._held = list(cells)
-        return True
-
-    def _stored(self, cells: Sequence[Cell]) -> bool:
-        return bool(cells) and self._states.get(self._key(cells)) is not None
+    def _hold(self, cells: Sequence[Cell]) -> None:
+        """Notes what was read after all that is held."""
+        self._held += cells
+        self._end += _position(cells)
 
     def _read_rest(self, prompt: Prompt, kept: int, anchor: int, tally: Tally) -> None:
         """Reads from cell `kept` on; at `anchor` the state is kept for later."""
@@ -97,18 +95,16 @@ class Context:
             begin = end
 
     def _read_span(self, span: TextSpan | PictureSpan, skip: int, tally: Tally) -> None:
-        position = _position(self._held)
         if isinstance(span, TextSpan):
-            tokens = span.tokens[skip:]
             with tally.timed("prefill"):
-                self._model.decode(tokens, position)
-            self._held += span.cells[skip:]
+                self._model.decode(span.tokens[skip:], self._end)
+            self._hold(span.cells[skip:])
         elif self._vision:
             with tally.timed("encode"):
                 embeddings = self._vision.embeddings(span)
             with tally.timed("prefill"):
-                self._vision.read(span, embeddings, position)
-            self._held += span.cells
+                self._vision.read(span, embeddings, self._end)
+            self._hold(span.cells)
 
     def _key(self, cells: Sequence[Cell]) -> str:
         words = "\n".join(f"{cell.what} {cell.positions}" for cell in cells)
