@@ -36,7 +36,7 @@ PACKAGES = {
     "matplotlib": {"kinsight.evaluate"},
     "pillow_heif": {"kinsight.image"},
     "platformdirs": {"kinsight.home"},
-    "rich": {"kinsight.cli"},
+    "rich": {"kinsight.cli", "kinsight_export.gate"},
     "sentencepiece": {"kinsight_train.mllm"},
     "tokenizers": {"kinsight.embed", "kinsight_train.embedder"},
     "tomli": {"kinsight.tomlread"},

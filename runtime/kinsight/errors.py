@@ -15,6 +15,7 @@ KinsightError                 exit code 1
 │   └── NothingToUndo         the journal is empty
 ├── ArchiveError              a backup or an exported folder cannot be read, written or trusted
 ├── ModelError                a model file cannot be loaded or run
+│   └── ParityError           an exported model does not agree with its source
 └── MissingPackage            a Python package that this verb needs is not installed
 """
 
@@ -86,6 +87,10 @@ class ArchiveError(KinsightError):
 
 class ModelError(KinsightError):
     """A model file cannot be loaded or run."""
+
+
+class ParityError(ModelError):
+    """An exported model does not agree with its source."""
 
 
 class MissingPackage(KinsightError):

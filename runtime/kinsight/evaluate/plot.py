@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def plot(report: Retrieval, scores: Scores, path: Path) -> None:
     """Writes the curve as a picture. Raises MissingPackage without matplotlib, PhotoError where it cannot."""
-    curve, figure = scores.curve(), _figure(7, 5)
+    curve, figure = scores.curve(), new_figure(7, 5)
     axes = figure.add_subplot()
     axes.step(curve.strangers_named, curve.accepted_right, where="post", label="any one threshold for all")
     axes.errorbar(
@@ -38,13 +38,13 @@ def plot(report: Retrieval, scores: Scores, path: Path) -> None:
     )
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_confusion(scores: Scores, path: Path) -> None:
     """Writes who was called whom as a picture; raises as `plot`."""
     count = len(scores.names)
-    figure = _figure(3 + 0.45 * count, 2.5 + 0.45 * count)
+    figure = new_figure(3 + 0.45 * count, 2.5 + 0.45 * count)
     axes = figure.add_subplot()
     shares = scores.confusion / np.maximum(scores.confusion.sum(axis=1, keepdims=True), 1e-9)
     axes.imshow(shares, cmap="Greens", vmin=0, vmax=1)
@@ -55,11 +55,11 @@ def plot_confusion(scores: Scores, path: Path) -> None:
     for row, column in zip(*np.nonzero(scores.confusion >= 0.5), strict=True):
         colour = "white" if shares[row, column] > 0.6 else "black"
         axes.text(column, row, f"{scores.confusion[row, column]:.0f}", ha="center", va="center", color=colour)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _figure(width: float, height: float) -> Figure:
-    """Of so many inches."""
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of so many inches. Raises MissingPackage without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -69,7 +69,8 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes it as a picture. Raises PhotoError where it cannot."""
     try:
         figure.savefig(path, dpi=120)
     except (OSError, ValueError) as error:
