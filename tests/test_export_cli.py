@@ -14,6 +14,7 @@ import pytest
 from identities import draw_identities
 from kinsight.bundle import Preprocess, check_hashes, read_bundle
 from kinsight_export.cli import main
+from kinsight_export.parts import DetectorSpec, EmbedderSpec, TextSpec, write_part
 from talkers import NEEDS_LLAMA_CPP
 from terminal import Said, Terminal, fine
 from tiny import Blob, BlobPhoto, make_bundle, make_image_tower, make_text_tower
@@ -144,6 +145,26 @@ def test_a_model_that_sees(export: Export, out: Path) -> None:
     fine(export("bundle", VISION, SEES, "--sees photo --replace --out", out))
     llm = read_bundle(out).llm
     assert llm and llm.sees == "photo"
+
+
+def test_a_bundle_of_parts_in_folders(export: Export, parts: Path, out: Path, tmp_path: Path) -> None:
+    rule = Preprocess((64, 64), "rgb", 1.0, (0.0,) * 3, (1.0,) * 3, "letterbox", "centre")
+    eyes = DetectorSpec(parts / "end2end.onnx", parts / "labels.txt", "end2end", rule, licence="AGPL-3.0")
+    write_part(eyes, {"detector": {"source": "x"}}, tmp_path / "eyes")
+    crop = Preprocess((32, 32), "rgb", 1 / 255, (0.0,) * 3, (1.0,) * 3, "stretch")
+    text = TextSpec(parts / "text.onnx", parts / "tokenizer.json", 8)
+    write_part(EmbedderSpec("blobs-2", 32, parts / "image.onnx", crop, text), {}, tmp_path / "mind")
+    words = ("--detector", tmp_path / "eyes", "--embedder", tmp_path / "mind", "--out", out)
+    fine(export("bundle", *words))
+    found = read_bundle(out)
+    assert (found.detector.preprocess, found.embedder.id, found.licence) == (rule, "blobs-2", "AGPL-3.0")
+    assert found.embedder.text and found.parity == {"detector": {"source": "x"}}
+    said = refused(export("bundle", *words, "--head yolov8 --replace"))
+    assert "--head means nothing with the folder of a part: leave it out" in said
+    said = refused(export("bundle", *words, "--replace --embedder", tmp_path / "eyes"))
+    assert "eyes holds the part detector: name the folder of the part embedder" in said
+    refused(export("bundle --detector end2end.onnx --embedder-image image.onnx --out", out.with_name("x")))
+    refused(export("bundle", "--detector", tmp_path / "eyes", "--out", out.with_name("x")))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -26,10 +26,12 @@ from kinsight_export.parts import (
     EmbedderSpec,
     LlmSpec,
     TextSpec,
-    _put_in_place,
+    read_part,
     rewrite_calibration,
     write_bundle,
+    write_part,
 )
+from kinsight_export.parts.writing import _put_in_place
 from kinsight_export.tomlwrite import toml_bytes
 
 CALIBRATION = Calibration(((0.1, 0.0), (0.9, 1.0)), 0.8, 0.4, 0.1, 'the "drawn" world\\seed 7')
@@ -241,6 +243,38 @@ def test_a_bundle_can_be_replaced_from_its_own_files(spec: BundleSpec, out: Path
     first = write_bundle(spec, out)
     detector = dataclasses.replace(spec.detector, file=out / "detector.onnx", labels=out / "labels.txt")
     assert write_bundle(dataclasses.replace(spec, detector=detector), out, replace=True) == first
+
+
+@pytest.mark.parametrize("kind", ["detector", "embedder", "llm"])
+def test_a_part_in_a_folder_of_its_own(spec: BundleSpec, out: Path, kind: str) -> None:
+    wanted = getattr(spec, kind)
+    part = write_part(wanted, {kind: {"source": "made by hand"}}, out)
+    assert part == read_part(out) and part.parity == {kind: {"source": "made by hand"}}
+    fields = {field.name for field in dataclasses.fields(wanted)}
+    for name in fields - {"file", "labels", "image", "text", "mmproj", "calibration"}:
+        assert getattr(part.spec, name) == getattr(wanted, name)
+    again = write_part(part.spec, part.parity, out, replace=True)  # from its own files
+    assert again == part
+    with pytest.raises(BundleError, match=r"is there already and not empty: .*, or pass --replace"):
+        write_part(wanted, {}, out)
+
+
+def test_a_damaged_part_is_refused(spec: BundleSpec, out: Path) -> None:
+    write_part(spec.detector, {}, out)
+    whole = (out / "detector.onnx").read_bytes()
+    (out / "detector.onnx").write_bytes(whole[:-1] + b"?")
+    with pytest.raises(BundleError, match=r"detector.onnx is damaged: its hash is not that of part.toml"):
+        read_part(out)
+    (out / "detector.onnx").write_bytes(whole)
+    toml = (out / "part.toml").read_text(encoding="utf-8")
+    (out / "part.toml").write_text(toml.replace("[detector]", "[part.detector]"), encoding="utf-8")
+    with pytest.raises(BundleError, match=r"'part.detector' is not known"):
+        read_part(out)
+    (out / "part.toml").write_text("[part]\nformat = 1\n", encoding="utf-8")
+    with pytest.raises(BundleError, match=r"part.toml holds 0 parts: write one part a folder"):
+        read_part(out)
+    with pytest.raises(BundleError, match=r"is not a part, it has no part.toml"):
+        read_part(out.parent)
 
 
 @pytest.mark.parametrize("thin", [bare, lambda spec: spec], ids=["new", "other"])

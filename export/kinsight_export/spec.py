@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kinsight.bundle import Preprocess
 from kinsight.errors import ConfigError
 from kinsight_export.families import DETECTORS, EMBEDDERS, preprocess
-from kinsight_export.parts import BundleSpec, DetectorSpec, EmbedderSpec, LlmSpec, TextSpec
+from kinsight_export.parts import BundleSpec, DetectorSpec, EmbedderSpec, LlmSpec, Part, TextSpec, read_part
 from kinsight_export.trial import input_size, try_detector, try_embedder, try_llm, vector_length
 
 _IMAGE_SIZE = 224
+PERMISSIVE = ("Apache-2.0", "MIT", "BSD-3-Clause", "BSD-2-Clause")
+_Spec = TypeVar("_Spec", DetectorSpec, EmbedderSpec, LlmSpec)
+_OF_FILES = {
+    "detector": ("head", "labels", "detector_set"),
+    "embedder": ("embedder_image", "embedder_set", "embedder_text", "tokenizer", "embedder_id"),
+    "llm": ("mmproj", "sees", "image_max_tokens", "stop"),
+}
+"""Options that say of a file what the folder of a part says itself."""
 _OF_AN_LLM = ("mmproj", "sees", "image_max_tokens", "stop")
 Options = Mapping[str, Any]
 
@@ -23,21 +31,54 @@ def bundle_spec(options: Options) -> BundleSpec:
 
     Raises ConfigError for options that contradict each other, ModelError for a part that does not run.
     """
-    _check_files(options)
+    folders = _part_folders(options)
+    _check_files(options, folders)
     _check_companions(options)
+    parts = {kind: read_part(folder) for kind, folder in folders.items()}
     out: Path = options["out"]
+    detector = _kept(parts.get("detector"), DetectorSpec) or _detector(options)
+    embedder = _kept(parts.get("embedder"), EmbedderSpec) or _embedder(options)
+    llm = _kept(parts.get("llm"), LlmSpec) or (_llm(options) if options["llm"] else None)
     return BundleSpec(
         name=options["name"] or out.resolve().name,
         version=options["version"],
         world=options["world"],
-        licence=options["licence"],
-        detector=_detector(options),
-        embedder=_embedder(options),
-        llm=_llm(options) if options["llm"] else None,
+        licence=options["licence"]
+        or strictest([detector.licence, embedder.licence, llm.licence if llm else None]),
+        detector=detector,
+        embedder=embedder,
+        llm=llm,
+        parity={name: rows for part in parts.values() for name, rows in part.parity.items()},
     )
 
 
+def strictest(licences: Sequence[str | None]) -> str:
+    """Of several parts, as SPDX writes it: all that ask for more than to be named, else Apache-2.0."""
+    strict = dict.fromkeys(licence for licence in licences if licence and licence not in PERMISSIVE)
+    return " AND ".join(strict) or PERMISSIVE[0]
+
+
+def _part_folders(options: Options) -> dict[str, Path]:
+    """Kind of part -> folder, where a folder was given in place of files."""
+    folders = {kind: Path(options[kind]) for kind in ("detector", "embedder", "llm") if options[kind]}
+    folders = {kind: path for kind, path in folders.items() if kind == "embedder" or path.is_dir()}
+    for kind in folders:
+        if idle := [_flag(name) for name in _OF_FILES[kind] if options[name]]:
+            raise ConfigError(f"{idle[0]} means nothing with the folder of a part", "leave it out")
+    return folders
+
+
+def _kept(part: Part | None, kind: type[_Spec]) -> _Spec | None:
+    """What a part's folder holds, if one was given; ConfigError where it holds another kind of part."""
+    if part and not isinstance(part.spec, kind):
+        there, wanted = (name.__name__.removesuffix("Spec").lower() for name in (type(part.spec), kind))
+        raise ConfigError(f"{part.folder} holds the part {there}", f"name the folder of the part {wanted}")
+    return part.spec if part and isinstance(part.spec, kind) else None
+
+
 def _detector(options: Options) -> DetectorSpec:
+    if idle := [name for name in ("head", "labels") if not options[name]]:
+        raise ConfigError(f"{_flag(idle[0])} is missing", f"pass it, as {options['detector']} is a file")
     row = _row(DETECTORS, options["head"], "--head")
     settings = _settings(options["detector_set"])
     size = input_size(options["detector"], settings, None)
@@ -82,9 +123,11 @@ def _llm(options: Options) -> LlmSpec:
     return spec
 
 
-def _check_files(options: Options) -> None:
+def _check_files(options: Options, folders: Mapping[str, Path]) -> None:
+    if not options["embedder"] and not options["embedder_image"]:
+        raise ConfigError("there is no embedder", "pass --embedder FOLDER, or --embedder-image FILE")
     for name in ("detector", "labels", "embedder_image", "embedder_text", "tokenizer", "llm", "mmproj"):
-        if options[name] and not options[name].is_file():
+        if name not in folders and options[name] and not options[name].is_file():
             raise ConfigError(f"there is no file {options[name]}", f"check {_flag(name)}")
 
 

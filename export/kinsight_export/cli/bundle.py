@@ -17,22 +17,23 @@ _BUNDLE_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--name",), {"help": "Its name; else that of the folder."}),
     (("--version",), {"default": "1", "show_default": True}),
     (("--world",), {"default": "photos", "show_default": True, "help": "photos | drawn."}),
-    (("--licence",), {"default": "Apache-2.0", "show_default": True, "help": "Of the strictest part."}),
+    (("--licence",), {"help": "Of the strictest part; else those of the parts, or Apache-2.0."}),
     (("--replace",), {"is_flag": True, "help": "Replace a bundle that is there already."}),
-    (("--detector",), {"type": A_FILE, "required": True, "help": "ONNX file."}),
-    (("--head",), {"required": True, "help": "yolox | yolov8 | end2end | detr."}),
-    (("--labels",), {"type": A_FILE, "required": True, "help": "Text file, one label a line."}),
+    (("--detector",), {"type": A_FILE, "required": True, "help": "ONNX file, or a part's folder."}),
+    (("--head",), {"help": "yolox | yolov8 | end2end | detr."}),
+    (("--labels",), {"type": A_FILE, "help": "Text file, one label a line."}),
     (("--score-threshold",), {"type": _SHARE, "default": 0.1, "show_default": True}),
     (("--iou-threshold",), {"type": _SHARE, "default": 0.5, "show_default": True}),
     (("--detector-set",), {"multiple": True, "metavar": "KEY=VALUE", "help": "A preprocessing key."}),
-    (("--embedder-image",), {"type": A_FILE, "required": True, "help": "ONNX file of the image tower."}),
+    (("--embedder",), {"type": A_FILE, "help": "A part's folder, in place of what follows."}),
+    (("--embedder-image",), {"type": A_FILE, "help": "ONNX file of the image tower."}),
     (("--embedder-family",), {"default": "clip", "show_default": True, "help": "clip | imagenet | siglip."}),
     (("--embedder-set",), {"multiple": True, "metavar": "KEY=VALUE", "help": "A preprocessing key."}),
     (("--embedder-id",), {"help": "Stored with every vector; else the image tower's file name."}),
     (("--embedder-text",), {"type": A_FILE, "help": "ONNX file of the text tower."}),
     (("--tokenizer",), {"type": A_FILE, "help": "tokenizer.json of the text tower."}),
     (("--text-context",), {"type": _TOKENS, "default": 77, "show_default": True, "help": "Tokens."}),
-    (("--llm",), {"type": A_FILE, "help": "GGUF file; without it there is no ask, chat and caption."}),
+    (("--llm",), {"type": A_FILE, "help": "GGUF file or a part's folder; without it no ask, chat, caption."}),
     (("--mmproj",), {"type": A_FILE, "help": "GGUF file of the picture encoder."}),
     (("--sees",), {"help": "photo+references | photo | nothing; else by --mmproj."}),
     (("--context",), {"type": _TOKENS, "default": 2048, "show_default": True, "help": "Tokens."}),
@@ -55,7 +56,8 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(
-    epilog="Example: kinsight-export bundle --detector yolox_nano.onnx --head yolox --labels coco.txt "
+    epilog="Example: kinsight-export bundle --detector my-detector --embedder my-embedder --out my-bundle; "
+    "or from files: kinsight-export bundle --detector yolox_nano.onnx --head yolox --labels coco.txt "
     "--embedder-image clip-image.onnx --embedder-text clip-text.onnx --tokenizer tokenizer.json "
     "--llm SmolLM2-135M.gguf --out my-bundle"
 )

@@ -1,0 +1,28 @@
+"""The parts of a bundle, alone in folders of their own or together: written whole or not at all, read."""
+
+from kinsight_export.parts.calibration import rewrite_calibration
+from kinsight_export.parts.folder import Part, is_part, read_part
+from kinsight_export.parts.specs import (
+    BundleSpec,
+    DetectorSpec,
+    EmbedderSpec,
+    LlmSpec,
+    PartSpec,
+    TextSpec,
+)
+from kinsight_export.parts.writing import write_bundle, write_part
+
+__all__ = [
+    "BundleSpec",
+    "DetectorSpec",
+    "EmbedderSpec",
+    "LlmSpec",
+    "Part",
+    "PartSpec",
+    "TextSpec",
+    "is_part",
+    "read_part",
+    "rewrite_calibration",
+    "write_bundle",
+    "write_part",
+]
