@@ -21,7 +21,7 @@ FLOORS = {
     "engines": {"session", "llm", "index", "store", "image"},
     "stages": {
         *("detect", "embed", "evidence", "recall", "why", "prompt", "teach", "marks", "chat", "album"),
-        "exchange",
+        *("exchange", "memory"),
     },
     "the product": {"assistant"},
     "about the product": {"evaluate", "bench", "doctor", "demo", "drawn"},

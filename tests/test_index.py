@@ -58,6 +58,16 @@ def test_equal_vectors_come_in_the_order_of_their_keys(copies: int, count: int, 
     assert found[0, :sure].tolist() == list(range(sure))
 
 
+@pytest.mark.parametrize("m", [1, 3])
+def test_many_vectors_are_searched_in_blocks(m: int) -> None:
+    vectors, queries = unit(140_000, 8, 0), unit(m, 8, 1)
+    vectors[[5, 69_000, 139_999]] = queries[0]
+    found, similarities = Index(vectors, np.arange(len(vectors))).search(queries, 20)
+    assert found[0, :3].tolist() == [5, 69_000, 139_999]
+    np.testing.assert_allclose(similarities, -np.sort(-(queries @ vectors.T), axis=1)[:, :20], atol=1e-6)
+    assert found.tolist() == np.argsort(-(queries @ vectors.T), axis=1, kind="stable")[:, :20].tolist()
+
+
 def test_one_query_and_many_have_the_same_types() -> None:
     index = Index(unit(10, 8, 0), np.arange(10))
     for rows in (0, 1, 2):

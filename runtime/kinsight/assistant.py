@@ -11,15 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kinsight.bundle import Bundle, find_bundle, pocket_folder, read_bundle, read_cohort, verify_bundle
 from kinsight.config import DeviceConfig, load_device
 from kinsight.errors import BundleError, ModelError
 from kinsight.evidence import Memory
 from kinsight.home import Home, open_home
 from kinsight.image import decode, load
-from kinsight.index import Index
+from kinsight.memory import read_memory
 from kinsight.recall import Rules, recall
 from kinsight.store import Store, Vectors
 from kinsight.types import Answer, Box, Concept, Floats, Photo, Pixels, Regions, Scene
@@ -173,21 +171,9 @@ class Assistant:
         from kinsight.teach import catch_up
 
         while self._memory is None or self._memory[0] != self.store.generation():
-            catch_up(self.store, self.embedder)
-            stored = self.store.vectors(self.bundle.embedder.id)
-            concepts = self.store.concepts()
-            if self.store.generation() != stored.generation:
-                continue  # another process wrote in between
-            memory = Memory(
-                names={concept.id: concept.name for concept in concepts},
-                categories={concept.id: concept.category for concept in concepts},
-                view_ids=stored.view_ids,
-                view_concepts=stored.view_concepts,
-                views=Index(stored.views, np.arange(len(stored.view_ids), dtype=np.int64)),
-                negative_concepts=stored.negative_concepts,
-                negatives=stored.negatives,
-            )
-            self._memory = (stored.generation, memory)
+            if self.store.views_without_vector(self.bundle.embedder.id):
+                catch_up(self.store, self.embedder)
+            self._memory = read_memory(self.store, self.bundle.embedder.id, self.home.index)
         return self._memory[1]
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,11 @@ class Memory:
     negative_concepts: Ids  # int64 (m,), concept ids
     negatives: Floats  # float32 (m, dim), unit length
 
+    @cached_property
+    def shown(self) -> int:
+        """How many concepts have a view."""
+        return len(np.unique(self.view_concepts))
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -62,7 +68,7 @@ def weigh(vectors: Floats, memory: Memory, cohort: Floats, wanted: int) -> Evide
     is left out, since it may be the concept itself. The search goes so deep that whoever is left out scores
     below `wanted` proven concepts in every region.
     """
-    wanted = min(wanted, len(np.unique(memory.view_concepts)))
+    wanted = min(wanted, memory.shown)
     depth = min(_FIRST_VIEWS, len(memory.views))
     while True:
         rows, near = memory.views.search(vectors, depth)

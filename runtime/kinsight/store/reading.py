@@ -63,6 +63,11 @@ def concepts(db: Database, concept_id: int | None = None) -> list[Concept]:
     ]
 
 
+def labels(db: Database) -> list[tuple[int, str, str]]:
+    """(id, name, category) of all concepts, in the order in which they were named."""
+    return db.execute("select id, name, category from concept order by id").fetchall()
+
+
 def picture(db: Database, kind: Kind, crop_id: int) -> bytes:
     """The encoded picture of a view or negative."""
     row = db.execute(f"select picture from {kind} where id = ?", (crop_id,)).fetchone()
@@ -113,6 +118,13 @@ def generation(db: Database) -> int:
     return int(value)
 
 
+def index_seal(db: Database, embedder_id: str) -> str | None:
+    """The sha256, in hex, of the index file of this embedder; None where none was made of what is there now."""
+    row = db.execute("select value from meta where key = ?", (f"index {embedder_id}",)).fetchone()
+    written, _, sha256 = str(row[0]).partition(" ") if row else ("", "", "")
+    return sha256 if written == str(generation(db)) else None
+
+
 def counts(db: Database) -> dict[str, int]:
     """Rows in every table that matters to the user."""
     sql = ", ".join(f"(select count(*) from {table})" for table in _COUNTED)
@@ -136,7 +148,7 @@ def _vectors(db: Database, kind: Kind, embedder_id: str) -> tuple[Ids, Ids, Floa
         (kind, embedder_id),
     ).fetchall()
     dim = rows[0][2] if rows else 0
-    numbers = np.frombuffer(b"".join(row[3] for row in rows), "<f4").astype(np.float32)
+    numbers = np.frombuffer(b"".join(row[3] for row in rows), "<f4").astype(np.float32, copy=False)
     return _ids(row[0] for row in rows), _ids(row[1] for row in rows), numbers.reshape(len(rows), dim)
 
 

@@ -55,6 +55,11 @@ class Store(StoreFile):
         with self._reading() as db:
             return reading.concepts(db, reading.find(db, name))[0]
 
+    def labels(self) -> list[tuple[int, str, str]]:
+        """(id, name, category) of all concepts: what recall needs of them, in a tenth of the time."""
+        with self._reading() as db:
+            return reading.labels(db)
+
     def view_picture(self, view_id: int) -> bytes:
         """The JPEG file of a view."""
         return self.picture("view", view_id)
@@ -68,6 +73,20 @@ class Store(StoreFile):
         """All vectors of one embedder, with the generation to which they belong."""
         with self._reading() as db:
             return reading.vectors(db, embedder_id)
+
+    def index_seal(self, embedder_id: str) -> str | None:
+        """The sha256, in hex, of the index file that holds all vectors of this embedder as they are now."""
+        with self._reading() as db:
+            return reading.index_seal(db, embedder_id)
+
+    def seal_index(self, embedder_id: str, generation: int, sha256: str) -> None:
+        """Keep the sha256, in hex, of an index file that was made of the store at this generation.
+
+        It changes nothing that the user knows of, so the generation stays as it is.
+        """
+        with self._writing() as db:
+            row = f"index {embedder_id}", f"{generation} {sha256}"
+            db.execute("insert or replace into meta (key, value) values (?, ?)", row)
 
     def views_without_vector(self, embedder_id: str) -> list[Owner]:
         """(kind, id) of all views and negatives that this embedder has not seen yet."""
