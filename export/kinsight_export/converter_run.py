@@ -1,4 +1,4 @@
-"""Runs one of llama.cpp's converters in a process of its own, with a name for vocabularies that it does not know."""
+"""Runs one of llama.cpp's converters in a process of its own, and names vocabularies unknown to it."""
 
 from __future__ import annotations
 

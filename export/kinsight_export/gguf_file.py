@@ -68,7 +68,7 @@ def to_gguf(
 ) -> Path:
     """The language model of a checkpoint, with vocabulary and chat template. ModelError where it fails.
 
-    `pretokenizer` is llama.cpp's name of how a vocabulary cuts text into words, for one that it does not know.
+    `pretokenizer`: llama.cpp's name of how a vocabulary cuts text into words, for one that it does not know.
     """
     return _convert(_Job(hf_folder, _SCRIPT, pretokenizer), out, outtype, converter_folder)
 

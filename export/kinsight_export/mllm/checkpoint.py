@@ -112,7 +112,14 @@ KINDS: dict[str, Kind] = {
         architecture="Lfm2VlForConditionalGeneration",
         text_architecture="Lfm2ForCausalLM",
         controls=(
-            *("<|im_start|>", "<|im_end|>", "<|image_start|>", "<|image_end|>", "<|img_thumbnail|>", "<image>"),
+            *(
+                "<|im_start|>",
+                "<|im_end|>",
+                "<|image_start|>",
+                "<|image_end|>",
+                "<|img_thumbnail|>",
+                "<image>",
+            ),
             *_grid("<|img_row_{}_col_{}|>", 5, 5),
         ),
         image_token="<image>",
@@ -182,7 +189,7 @@ def _whole(config: PretrainedConfig, name: str, kind: Kind, folder: Path) -> dic
 def initialise(net: nn.Module, seed: int) -> None:
     """Unit scale at every layer from a seed, so that every layer and every picture moves the logits.
 
-    transformers leaves some weights at zero (Gemma's projector) and most so small that a picture hardly counts.
+    transformers leaves some at zero (Gemma's projector) and most so small that a picture hardly counts.
     """
     draw = torch.Generator().manual_seed(seed)
     with torch.no_grad():

