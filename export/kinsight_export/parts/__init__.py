@@ -9,6 +9,7 @@ from kinsight_export.parts.specs import (
     LlmSpec,
     PartSpec,
     TextSpec,
+    parts_of,
 )
 from kinsight_export.parts.writing import write_bundle, write_part
 
@@ -21,6 +22,7 @@ __all__ = [
     "PartSpec",
     "TextSpec",
     "is_part",
+    "parts_of",
     "read_part",
     "rewrite_calibration",
     "write_bundle",

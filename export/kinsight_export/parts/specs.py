@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from kinsight.bundle import Calibration, Head, Preprocess, Sees, World
+from kinsight.bundle import Bundle, Calibration, Head, Preprocess, Sees, World
 from kinsight.home import expanded
 
+_LABELS = "labels.txt"
 Sources: TypeAlias = dict[str, Path]
 Hashes: TypeAlias = Mapping[str, str]
 """Name in the bundle or part -> sha256."""
@@ -82,12 +83,34 @@ class BundleSpec:
     parity: Mapping[str, Any] = field(default_factory=dict)
 
 
+def parts_of(bundle: Bundle) -> tuple[DetectorSpec, EmbedderSpec]:
+    """The detector and the embedder of a bundle, for another one; its cohort is left behind."""
+    detector, embedder, tower = bundle.detector, bundle.embedder, bundle.embedder.text
+    eyes = DetectorSpec(
+        detector.file,
+        bundle.folder / _LABELS,
+        detector.head,
+        detector.preprocess,
+        detector.score_threshold,
+        detector.iou_threshold,
+    )
+    towers = EmbedderSpec(
+        embedder.id,
+        embedder.dim,
+        embedder.image.file,
+        embedder.image.preprocess,
+        TextSpec(tower.file, tower.tokenizer, tower.context) if tower else None,
+        embedder.calibration,
+    )
+    return eyes, towers
+
+
 def sources_of(detector: DetectorSpec | None, embedder: EmbedderSpec | None, llm: LlmSpec | None) -> Sources:
     """Name in the bundle or part -> source; of the parts that are there."""
     text = embedder.text if embedder else None
     sources = {
         "detector.onnx": detector and detector.file,
-        "labels.txt": detector and detector.labels,
+        _LABELS: detector and detector.labels,
         "image.onnx": embedder and embedder.image,
         "text.onnx": text and text.file,
         "tokenizer.json": text and text.tokenizer,
@@ -103,7 +126,7 @@ def detector_table(detector: DetectorSpec, hashes: Hashes) -> dict[str, Any]:
         **_hashed("detector.onnx", hashes),
         "head": detector.head,
         **_preprocess(detector.preprocess),
-        "labels": "labels.txt",
+        "labels": _LABELS,
         "score_threshold": detector.score_threshold,
         "iou_threshold": detector.iou_threshold,
         "licence": detector.licence,

@@ -27,19 +27,21 @@ CHAT_TEMPLATE = (
 )
 """One token a role, and an end only where the model itself has to say that it is done."""
 
-_SMALLEST = 4 + len(CONTROLS) + 256 + 1  # pieces: Gemma's four, ours, the bytes and the line break
+_OTHERS = 4 + 256 + 1  # pieces: Gemma's four, the bytes and the line break
 _ANGLES = str.maketrans("<>", "  ")  # no piece may hold a part of a control token
 _SPECIAL = re.compile("|".join(map(re.escape, (PAD, EOS, BOS, UNKNOWN, *CONTROLS))))
 
 
-def train_tokenizer(lines: Iterable[str], out: Path, pieces: int = 2048) -> Path:
+def train_tokenizer(
+    lines: Iterable[str], out: Path, pieces: int = 2048, controls: Sequence[str] = CONTROLS
+) -> Path:
     """Writes a SentencePiece model of at most `pieces` pieces, bytes and control tokens included.
 
     It is of the merging kind ("BPE"), as llama.cpp merges by score whatever the model was trained as; text
     is left as it is, to the last space. ModelError where the lines do not give that many pieces.
     """
-    if pieces <= _SMALLEST:
-        raise ModelError(f"{pieces} pieces are too few for a vocabulary", f"take more than {_SMALLEST}")
+    if pieces <= (smallest := _OTHERS + len(controls)):
+        raise ModelError(f"{pieces} pieces are too few for a vocabulary", f"take more than {smallest}")
     model = io.BytesIO()
     try:
         SentencePieceTrainer.Train(
@@ -61,7 +63,7 @@ def train_tokenizer(lines: Iterable[str], out: Path, pieces: int = 2048) -> Path
             eos_piece=EOS,
             bos_piece=BOS,
             unk_piece=UNKNOWN,
-            control_symbols=list(CONTROLS),
+            control_symbols=list(controls),
             user_defined_symbols=["\n"],
             num_threads=1,
             minloglevel=2,

@@ -1,0 +1,1 @@
+"""Multimodal language models into GGUF pairs: converted, adapted, quantised, held against their source."""
