@@ -87,7 +87,7 @@ class Llm:
 
     def count(self, turns: Sequence[Turn]) -> int:
         """Tokens that these turns take as a prompt, pictures included. Raises as `generate` does."""
-        prompt = self._prompt(turns, count_only=True)
+        prompt = self._prompt(turns)
         prompt.close()
         return len(prompt)
 
@@ -110,19 +110,19 @@ class Llm:
         tally.tokens["prompt"] = len(prompt)
         return Stream(self._answer(prompt, options, tally), tally)
 
-    def _prompt(self, turns: Sequence[Turn], count_only: bool = False) -> Prompt:
+    def _prompt(self, turns: Sequence[Turn]) -> Prompt:
         self._check_open()
         parts = self._template.parts(turns)
         self._check_bytes(parts)
         parts = [piece for part in parts for piece in self._words.plain(part)]
-        if not any(isinstance(part, Picture) for part in parts):
-            words = [part for part in parts if not isinstance(part, Picture)]
-            return Prompt([TextSpan(tuple(token for part in words for token in self._words.tokens(part)))])
-        if self._vision is None:
+        if self._vision:
+            return self._vision.prompt(parts)
+        words = [part for part in parts if not isinstance(part, Picture)]
+        if len(words) < len(parts):
             raise ModelError(
                 "this bundle's language model sees no pictures", "use a bundle whose [llm] has an mmproj"
             )
-        return self._vision.prompt(parts, count_only)
+        return Prompt([TextSpan(tuple(self._words.tokens(part))) for part in words])
 
     def _check_open(self) -> None:
         if self._model.closed:
