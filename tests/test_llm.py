@@ -58,6 +58,10 @@ CALLS = {
     "llama_model_load_from_file": 2,
     "llama_model_n_embd_inp": 1,
     "llama_model_n_swa": 1,
+    "llama_sampler_accept": 2,
+    "llama_sampler_apply": 2,
+    "llama_sampler_free": 1,
+    "llama_sampler_init_grammar": 3,
     "llama_state_seq_get_data": 4,
     "llama_state_seq_get_size": 2,
     "llama_state_seq_set_data": 4,
@@ -99,11 +103,14 @@ FIELDS = {
         *("flash_attn_type", "type_k", "type_v"),
     ),
     "llama_model_params": ("n_gpu_layers",),
+    "llama_token_data": ("id", "logit", "p"),
+    "llama_token_data_array": ("data", "size", "selected", "sorted"),
     "mtmd_context_params": ("image_max_tokens", "n_threads", "use_gpu"),
     "mtmd_input_part": ("text", "bitmap"),
     "mtmd_input_text": ("text", "text_len", "add_special", "parse_special"),
 }
 OTHERS = {"llama_cpp", "llama_log_callback", "llama_pos", "llama_token", "mtmd_cpp"}
+OTHERS |= {"llama_grammar", "llama_token_data", "llama_token_data_array"}
 OTHERS |= {"mtmd_helper_post_decode_callback", "mtmd_input_part", "mtmd_input_text"}
 
 
@@ -121,7 +128,7 @@ def test_every_symbol_that_is_called_takes_as_many_arguments(name: str, argument
 def test_every_structure_has_the_fields_that_are_used(name: str, fields: tuple[str, ...]) -> None:
     there = [field[0] for field in getattr(home(name), name)._fields_]
     assert set(fields) <= set(there)
-    if name.startswith("mtmd_input"):
+    if name.startswith(("mtmd_input", "llama_token_data")):
         assert there == list(fields)  # filled by position
 
 

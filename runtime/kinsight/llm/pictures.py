@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,11 +84,17 @@ class Layouts:
         """`tiled`: the encoder reads an overview after its tiles, as idefics3 does."""
         self._mtmd = library().mtmd
         self._handle, self._model, self._most, self._tiled = handle, model, most_tokens, tiled
-        self._of = lru_cache(_SIZES_KEPT)(self._laid_out)
+        self._known: OrderedDict[tuple[int, int], Layout] = OrderedDict()
 
     def of(self, pixels: Pixels) -> Layout:
         """The layout of a picture. ModelError where even the smallest takes more than the bundle allows."""
-        return self._of(pixels.shape[0], pixels.shape[1])
+        size = pixels.shape[0], pixels.shape[1]
+        if size not in self._known:
+            self._known[size] = self._laid_out(*size)
+            if len(self._known) > _SIZES_KEPT:
+                self._known.popitem(last=False)
+        self._known.move_to_end(size)
+        return self._known[size]
 
     def _laid_out(self, height: int, width: int) -> Layout:
         layout = self._layout(height, width, 1)
