@@ -99,7 +99,7 @@ CALLS = {
 FIELDS = {
     "llama_batch": ("logits", "n_seq_id", "n_tokens", "pos", "seq_id", "token"),
     "llama_context_params": (
-        *("n_ctx", "n_batch", "n_ubatch", "n_threads", "n_threads_batch"),
+        *("n_ctx", "n_batch", "n_ubatch", "n_outputs_max", "n_threads", "n_threads_batch"),
         *("flash_attn_type", "type_k", "type_v"),
     ),
     "llama_model_params": ("n_gpu_layers",),

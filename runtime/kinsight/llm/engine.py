@@ -17,8 +17,9 @@ from kinsight.llm.answer import AnswerText, is_loop
 from kinsight.llm.blobs import Blobs
 from kinsight.llm.context import Context
 from kinsight.llm.judging import YES_NO, Choices, Judge, Score
+from kinsight.llm.memory import check_memory, kept_bytes
 from kinsight.llm.model import Model
-from kinsight.llm.native import MEND_FILE, PACKAGE
+from kinsight.llm.native import MEND_FILE, PACKAGE, library
 from kinsight.llm.picking import Picker
 from kinsight.llm.spans import Prompt, TextSpan
 from kinsight.llm.stream import Stream, Tally
@@ -32,8 +33,7 @@ if TYPE_CHECKING:
     from kinsight.config import DeviceConfig
 
 _LONGEST_TOKEN = 64  # bytes on average over a prompt: no tokeniser comes near
-PICTURES_MEMORY, PICTURES_DISK = 32 << 20, 256 << 20  # bytes
-STATES_MEMORY, STATES_DISK = 64 << 20, 512 << 20
+PICTURES_DISK, STATES_DISK = 256 << 20, 512 << 20  # bytes
 _GREEDY = Generation()
 _MEND_LENGTH = "shorten the texts, use fewer references or pictures, or ask for a shorter answer"
 
@@ -43,7 +43,7 @@ def load_llm(part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> 
 
     `cache` is a folder for what the next process can use again: embeddings of pictures, and the model's
     state after photo and references. Raises MissingPackage without llama-cpp-python, ModelError where a file
-    or the memory does not do.
+    or the memory does not do; more than the device config allows is refused before anything is loaded.
     """
     return Llm(part, device, cache)
 
@@ -52,6 +52,8 @@ class Llm:
     """A language model that answers turns; born ready, a context manager that gives its memory back."""
 
     def __init__(self, part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> None:
+        library()
+        check_memory(part, device)
         self.part = part
         self._lock = threading.Lock()
         self._reader: int | None = None  # the thread whose stream is open
@@ -60,8 +62,9 @@ class Llm:
         self._template = ChatTemplate(words.chat_template, words.bos, words.eos, words.adds_bos)
         words.reserve(piece for piece in self._template.parts(SAMPLE) if isinstance(piece, Control))
         sees = part.mmproj is not None and part.sees != "nothing"
-        self._pictures = Blobs(cache and cache / "pictures", PICTURES_MEMORY, PICTURES_DISK)
-        self._states = Blobs(cache and cache / "states", STATES_MEMORY, STATES_DISK)
+        pictures, states = kept_bytes(part, device)
+        self._pictures = Blobs(cache and cache / "pictures", pictures, PICTURES_DISK)
+        self._states = Blobs(cache and cache / "states", states, STATES_DISK)
         identity = identity_of(part, device)
         self._vision = VisionEncoder(part, self._model, device, self._pictures, identity) if sees else None
         self._context = Context(self._model, self._vision, self._states, identity)

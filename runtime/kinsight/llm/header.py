@@ -22,23 +22,25 @@ Value = str | int | float | bool
 class Header:
     """Of one file."""
 
-    values: Mapping[str, Value]  # single ones only
+    values: Mapping[str, Value | tuple[Value, ...]]  # texts in rows are left out
     tokens: int  # of the vocabulary; 0 where there is none
     bytes: int  # of the file
 
     def number(self, *keys: str, default: int = 0) -> int:
         """The first of these that is there, behind the architecture's name or in full."""
+        return next((row[0] for key in keys if (row := self.row(key))), default)
+
+    def row(self, key: str) -> tuple[int, ...]:
+        """The numbers under a key: one for all layers, or one for each; none where the key is not there."""
         arch = self.values.get("general.architecture", "")
-        for key in keys:
-            value = self.values.get(f"{arch}.{key}", self.values.get(key))
-            if isinstance(value, int | float):
-                return int(value)
-        return default
+        value = self.values.get(f"{arch}.{key}", self.values.get(key))
+        row = value if isinstance(value, tuple) else (value,)
+        return tuple(int(one) for one in row if isinstance(one, int | float))
 
 
 def read_header(file: Path) -> Header:
     """The values up to the vocabulary, which every converter writes last. ModelError where it is no GGUF."""
-    values: dict[str, Value] = {}
+    values: dict[str, Value | tuple[Value, ...]] = {}
     tokens = 0
     try:
         with file.open("rb") as stream:
@@ -54,7 +56,11 @@ def read_header(file: Path) -> Header:
                 if key == _WORDS:
                     tokens = length
                     break
-                _skip(stream, kind, length)
+                if kind == _STRING:
+                    for _ in range(min(length, _MOST)):
+                        _string(stream)
+                else:
+                    values[key] = _unpack(stream, f"{min(length, _MOST)}{_FORMATS[kind]}")
     except OSError as error:
         raise ModelError(f"{file.name} cannot be loaded ({error.strerror})", MEND_FILE) from error
     except (struct.error, KeyError, ValueError) as error:
@@ -73,11 +79,3 @@ def _string(stream: BinaryIO) -> str:
     if length > _MOST:
         raise ValueError(f"a value of {length} bytes")
     return stream.read(length).decode("utf-8", "replace")
-
-
-def _skip(stream: BinaryIO, kind: int, length: int) -> None:
-    if kind != _STRING:
-        stream.seek(length * struct.calcsize(_FORMATS[kind]), 1)
-        return
-    for _ in range(min(length, _MOST)):
-        _string(stream)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinsight.llm.context import Context
-from kinsight.llm.model import Model
+from kinsight.llm.model import MOST_OUTPUTS, Model
 from kinsight.llm.spans import Prompt
 from kinsight.llm.stream import Tally
 from kinsight.llm.turns import Text, Usage
@@ -17,7 +17,6 @@ from kinsight.types import Floats
 YES_NO = ("yes", "no")
 LETTERS = tuple("ABCDEFGHIJ")
 _NEGLIGIBLE = 1e-6  # of a probability: not worth reading on
-_AT_ONCE = 64  # tokens
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Judge:
     def _log_probability(self, tokens: Sequence[int]) -> float:
         """Natural logarithm, of all these tokens in a row."""
         total, after = 0.0, self._first
-        at_once = min(_AT_ONCE, self._model.batch_tokens)
+        at_once = min(MOST_OUTPUTS, self._model.batch_tokens)
         for begin in range(0, len(tokens), at_once):
             some = tokens[begin : begin + at_once]
             total += float(after[some[0]])

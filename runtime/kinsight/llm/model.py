@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MEND_MEMORY = "choose a smaller bundle, or change [llm] in the device config"
 _LEAST_BATCH = 512  # tokens
+MOST_OUTPUTS = 64
+"""Tokens of one batch after which there are logits: room for them is reserved, a vocabulary for each."""
 
 
 class Model:
@@ -52,6 +54,7 @@ class Model:
         params = self._llama.llama_context_default_params()
         params.n_ctx = part.context
         params.n_batch = params.n_ubatch = self.batch_tokens
+        params.n_outputs_max = min(MOST_OUTPUTS, self.batch_tokens)
         params.n_threads = params.n_threads_batch = self.threads
         params.type_k = params.type_v = getattr(self._llama, f"GGML_TYPE_{device.kv_type.upper()}")
         params.flash_attn_type = int(device.flash_attention)
