@@ -58,6 +58,10 @@ CALLS = {
     "llama_model_load_from_file": 2,
     "llama_model_n_embd_inp": 1,
     "llama_model_n_swa": 1,
+    "llama_sampler_accept": 2,
+    "llama_sampler_apply": 2,
+    "llama_sampler_free": 1,
+    "llama_sampler_init_grammar": 3,
     "llama_state_seq_get_data": 4,
     "llama_state_seq_get_size": 2,
     "llama_state_seq_set_data": 4,
@@ -73,7 +77,6 @@ CALLS = {
     "llama_vocab_n_tokens": 1,
     "mtmd_bitmap_free": 1,
     "mtmd_bitmap_init": 3,
-    "mtmd_bitmap_set_id": 2,
     "mtmd_context_params_default": 0,
     "mtmd_decode_use_non_causal": 2,
     "mtmd_encode_chunk": 2,
@@ -82,7 +85,6 @@ CALLS = {
     "mtmd_helper_decode_image_chunk": 10,
     "mtmd_helper_log_set": 2,
     "mtmd_init_from_file": 3,
-    "mtmd_input_chunk_get_id": 1,
     "mtmd_input_chunk_get_n_pos": 1,
     "mtmd_input_chunk_get_n_tokens": 1,
     "mtmd_input_chunk_get_tokens_text": 2,
@@ -97,15 +99,18 @@ CALLS = {
 FIELDS = {
     "llama_batch": ("logits", "n_seq_id", "n_tokens", "pos", "seq_id", "token"),
     "llama_context_params": (
-        *("n_ctx", "n_batch", "n_ubatch", "n_threads", "n_threads_batch"),
+        *("n_ctx", "n_batch", "n_ubatch", "n_outputs_max", "n_threads", "n_threads_batch"),
         *("flash_attn_type", "type_k", "type_v"),
     ),
     "llama_model_params": ("n_gpu_layers",),
+    "llama_token_data": ("id", "logit", "p"),
+    "llama_token_data_array": ("data", "size", "selected", "sorted"),
     "mtmd_context_params": ("image_max_tokens", "n_threads", "use_gpu"),
     "mtmd_input_part": ("text", "bitmap"),
     "mtmd_input_text": ("text", "text_len", "add_special", "parse_special"),
 }
 OTHERS = {"llama_cpp", "llama_log_callback", "llama_pos", "llama_token", "mtmd_cpp"}
+OTHERS |= {"llama_grammar", "llama_token_data", "llama_token_data_array"}
 OTHERS |= {"mtmd_helper_post_decode_callback", "mtmd_input_part", "mtmd_input_text"}
 
 
@@ -123,7 +128,7 @@ def test_every_symbol_that_is_called_takes_as_many_arguments(name: str, argument
 def test_every_structure_has_the_fields_that_are_used(name: str, fields: tuple[str, ...]) -> None:
     there = [field[0] for field in getattr(home(name), name)._fields_]
     assert set(fields) <= set(there)
-    if name.startswith("mtmd_input"):
+    if name.startswith(("mtmd_input", "llama_token_data")):
         assert there == list(fields)  # filled by position
 
 

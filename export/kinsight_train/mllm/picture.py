@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kinsight.llm.vision import padded
+from kinsight.llm.pictures import padded
 from kinsight.types import Floats, Pixels
 
 MEAN = STD = 0.5  # of every channel, pixels counted from 0 to 1

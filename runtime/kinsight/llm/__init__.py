@@ -1,10 +1,14 @@
 """The language model: turns of text and pictures in, a streamed answer out, through llama.cpp."""
 
 from kinsight.llm.engine import Llm, load_llm
+from kinsight.llm.judging import LETTERS, YES_NO, Choices, Score
 from kinsight.llm.stream import Stream
 from kinsight.llm.turns import Control, Ended, Generation, Part, Picture, Role, Text, Turn, Usage
 
 __all__ = [
+    "LETTERS",
+    "YES_NO",
+    "Choices",
     "Control",
     "Ended",
     "Generation",
@@ -12,6 +16,7 @@ __all__ = [
     "Part",
     "Picture",
     "Role",
+    "Score",
     "Stream",
     "Text",
     "Turn",

@@ -21,8 +21,15 @@ def ranked(logits: Floats, temperature: float, rng: np.random.Generator) -> Iter
     Above temperature 0 this is a draw without replacement from softmax(logits / temperature), by the
     Gumbel-top-k trick (Kool et al. 2019, arXiv 1903.06059): a refused token costs no second draw.
     """
+    if temperature == 0:
+        likeliest = int(np.argmax(logits))
+        if not np.isfinite(logits[likeliest]):
+            return
+        yield likeliest  # most often no other is asked for, and nothing need be copied
     scores = np.array(logits, np.float64)
-    if temperature > 0:
+    if temperature == 0:
+        scores[likeliest] = -np.inf
+    else:
         scores = scores / temperature + rng.gumbel(size=scores.shape)
     while np.isfinite(scores[best := int(np.argmax(scores))]):
         yield best

@@ -43,10 +43,15 @@ class Context:
             self.clear()
             raise
 
-    def add(self, token: int) -> None:
-        """Reads the next token of an answer."""
-        self._model.decode([token], self._end)
-        self._hold([Cell(token, 1, 1)])
+    def add(self, tokens: Sequence[int]) -> None:
+        """Reads the next tokens of an answer, with logits after each; at most as many as fit into a batch."""
+        self._model.decode(tokens, self._end, len(tokens))
+        self._hold([Cell(token, 1, 1) for token in tokens])
+
+    def back_to(self, prompt: Prompt, tally: Tally) -> None:
+        """Forgets what was added after a prompt; where that cannot be cut off, the prompt is read again."""
+        if not self._cut(len(prompt.cells)):
+            self.read(prompt, tally)
 
     def clear(self) -> None:
         """Forgets what was read."""
@@ -100,8 +105,10 @@ class Context:
                 self._model.decode(span.tokens[skip:], self._end)
             self._hold(span.cells[skip:])
         elif self._vision:
+            known = self._vision.encodes
             with tally.timed("encode"):
                 embeddings = self._vision.embeddings(span)
+            tally.encodes += self._vision.encodes - known
             with tally.timed("prefill"):
                 self._vision.read(span, embeddings, self._end)
             self._hold(span.cells)

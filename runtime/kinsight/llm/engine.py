@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from kinsight.errors import ModelError
-from kinsight.llm.answer import AnswerText, Banned, is_loop, ranked
+from kinsight.llm.answer import AnswerText, is_loop
 from kinsight.llm.blobs import Blobs
 from kinsight.llm.context import Context
+from kinsight.llm.judging import YES_NO, Choices, Judge, Score
+from kinsight.llm.memory import check_memory, kept_bytes
 from kinsight.llm.model import Model
-from kinsight.llm.native import MEND_FILE, PACKAGE
+from kinsight.llm.native import MEND_FILE, PACKAGE, library
+from kinsight.llm.picking import Picker
 from kinsight.llm.spans import Prompt, TextSpan
 from kinsight.llm.stream import Stream, Tally
 from kinsight.llm.template import SAMPLE, ChatTemplate
@@ -30,8 +33,7 @@ if TYPE_CHECKING:
     from kinsight.config import DeviceConfig
 
 _LONGEST_TOKEN = 64  # bytes on average over a prompt: no tokeniser comes near
-PICTURES_MEMORY, PICTURES_DISK = 32 << 20, 256 << 20  # bytes
-STATES_MEMORY, STATES_DISK = 64 << 20, 512 << 20
+PICTURES_DISK, STATES_DISK = 256 << 20, 512 << 20  # bytes
 _GREEDY = Generation()
 _MEND_LENGTH = "shorten the texts, use fewer references or pictures, or ask for a shorter answer"
 
@@ -41,7 +43,7 @@ def load_llm(part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> 
 
     `cache` is a folder for what the next process can use again: embeddings of pictures, and the model's
     state after photo and references. Raises MissingPackage without llama-cpp-python, ModelError where a file
-    or the memory does not do.
+    or the memory does not do; more than the device config allows is refused before anything is loaded.
     """
     return Llm(part, device, cache)
 
@@ -50,6 +52,8 @@ class Llm:
     """A language model that answers turns; born ready, a context manager that gives its memory back."""
 
     def __init__(self, part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> None:
+        library()
+        check_memory(part, device)
         self.part = part
         self._lock = threading.Lock()
         self._reader: int | None = None  # the thread whose stream is open
@@ -58,8 +62,9 @@ class Llm:
         self._template = ChatTemplate(words.chat_template, words.bos, words.eos, words.adds_bos)
         words.reserve(piece for piece in self._template.parts(SAMPLE) if isinstance(piece, Control))
         sees = part.mmproj is not None and part.sees != "nothing"
-        self._pictures = Blobs(cache and cache / "pictures", PICTURES_MEMORY, PICTURES_DISK)
-        self._states = Blobs(cache and cache / "states", STATES_MEMORY, STATES_DISK)
+        pictures, states = kept_bytes(part, device)
+        self._pictures = Blobs(cache and cache / "pictures", pictures, PICTURES_DISK)
+        self._states = Blobs(cache and cache / "states", states, STATES_DISK)
         identity = identity_of(part, device)
         self._vision = VisionEncoder(part, self._model, device, self._pictures, identity) if sees else None
         self._context = Context(self._model, self._vision, self._states, identity)
@@ -87,7 +92,7 @@ class Llm:
 
     def count(self, turns: Sequence[Turn]) -> int:
         """Tokens that these turns take as a prompt, pictures included. Raises as `generate` does."""
-        prompt = self._prompt(turns, count_only=True)
+        prompt = self._prompt(turns)
         prompt.close()
         return len(prompt)
 
@@ -98,31 +103,93 @@ class Llm:
         where there is a picture but no picture encoder, and where the template refuses the turns.
         """
         tally = Tally()
+        picker = Picker(self._words, options)
         with tally.timed("first_token"):
-            prompt = self._prompt(turns)
-        if len(prompt) + options.max_tokens > self.part.context:
+            prompt = self._fitting_prompt(turns, options.max_tokens, tally)
+        return Stream(self._answer(prompt, options, picker, tally), tally)
+
+    def answer_json(
+        self, turns: Sequence[Turn], schema: Mapping[str, Any], options: Generation = _GREEDY
+    ) -> Any:
+        """What the model answers in the form of a JSON schema, parsed.
+
+        Raises ModelError as `generate` does, where the schema cannot be used, and where the answer is longer
+        than `options.max_tokens`.
+        """
+        stream = self.generate(turns, replace(options, schema=schema))
+        text = "".join(stream)
+        try:
+            return json.loads(text, strict=False)  # the grammar lets control characters pass
+        except ValueError as error:
+            problem = f"the answer is no whole JSON after {stream.usage.tokens['answer']} tokens"
+            raise ModelError(problem, "allow more tokens, or limit the lengths in the schema") from error
+
+    def choose(self, turns: Sequence[Turn], choices: Sequence[str] = YES_NO) -> Choices:
+        """Which of some choices the answer begins with, and how likely, without writing it.
+
+        All ways to spell a choice count: upper and lower case, with a space in front or not, and however it
+        is cut into tokens. Raises ModelError as `generate` does.
+        """
+        if not choices or not all(choice.strip() for choice in choices):
+            raise ValueError(f"expected one choice or more, none of them empty, got {choices}")
+        tally = Tally()
+        with self._judge(turns, max(map(len, choices)), tally) as judge:
+            found = judge.choices(choices)
+        covered = sum(found.values())
+        shares = {choice: share / covered if covered else 1 / len(found) for choice, share in found.items()}
+        return Choices(shares, covered, tally.usage)
+
+    def score(self, turns: Sequence[Turn], texts: Sequence[str]) -> tuple[Score, ...]:
+        """How likely the answer begins with each of these texts. Raises ModelError as `generate` does."""
+        room = max((len(self._words.tokens(Text(text))) for text in texts), default=0)
+        with self._judge(turns, room, Tally()) as judge:
+            return tuple(judge.score(text) for text in texts)
+
+    @contextmanager
+    def _judge(self, turns: Sequence[Turn], room_tokens: int, tally: Tally) -> Iterator[Judge]:
+        with tally.timed("first_token"):
+            prompt = self._fitting_prompt(turns, room_tokens, tally)
+        with self._alone(), closing(prompt), self._caches():
+            with tally.timed("first_token"):
+                self._check_open()
+                self._context.read(prompt, tally)
+            yield Judge(self._model, self._context, prompt, tally)
+
+    def _fitting_prompt(self, turns: Sequence[Turn], room_tokens: int, tally: Tally) -> Prompt:
+        """Raises ModelError where prompt and answer do not fit into the context together."""
+        prompt = self._prompt(turns)
+        if len(prompt) + room_tokens > self.part.context:
             prompt.close()
-            problem = f"the prompt takes {len(prompt)} tokens and the answer up to {options.max_tokens}"
+            problem = f"the prompt takes {len(prompt)} tokens and the answer up to {room_tokens}"
             raise ModelError(f"{problem}, but only {self.part.context} fit", _MEND_LENGTH)
         if not prompt.ends_in_text:
             prompt.close()
             raise ModelError("the chat template of this model ends a prompt in no text", MEND_FILE)
         tally.tokens["prompt"] = len(prompt)
-        return Stream(self._answer(prompt, options, tally), tally)
+        return prompt
 
-    def _prompt(self, turns: Sequence[Turn], count_only: bool = False) -> Prompt:
+    @contextmanager
+    def _caches(self) -> Iterator[None]:
+        """What was computed meanwhile is written down afterwards."""
+        try:
+            yield
+        finally:
+            self._pictures.flush()
+            self._states.flush()
+
+    def _prompt(self, turns: Sequence[Turn]) -> Prompt:
         self._check_open()
         parts = self._template.parts(turns)
         self._check_bytes(parts)
         parts = [piece for part in parts for piece in self._words.plain(part)]
-        if not any(isinstance(part, Picture) for part in parts):
-            words = [part for part in parts if not isinstance(part, Picture)]
-            return Prompt([TextSpan(tuple(token for part in words for token in self._words.tokens(part)))])
-        if self._vision is None:
+        if self._vision:
+            return self._vision.prompt(parts)
+        words = [part for part in parts if not isinstance(part, Picture)]
+        if len(words) < len(parts):
             raise ModelError(
                 "this bundle's language model sees no pictures", "use a bundle whose [llm] has an mmproj"
             )
-        return self._vision.prompt(parts, count_only)
+        return Prompt([TextSpan(tuple(self._words.tokens(part))) for part in words])
 
     def _check_open(self) -> None:
         if self._model.closed:
@@ -149,53 +216,39 @@ class Llm:
             finally:
                 self._reader = None
 
-    def _answer(self, prompt: Prompt, options: Generation, tally: Tally) -> Generator[str, None, None]:
+    def _answer(
+        self, prompt: Prompt, options: Generation, picker: Picker, tally: Tally
+    ) -> Generator[str, None, None]:
         """The text of an answer, fit to be shown."""
-        with self._alone(), closing(prompt):
+        with self._alone(), closing(prompt), self._caches():
             text = AnswerText((*self.part.stop, *self._template.stop, *options.stop))
-            try:
-                for data in self._pieces(prompt, options, tally):
-                    if shown := text.feed(data):
-                        yield shown
-                    if text.stopped:
-                        tally.ended = "stop"
-                        return
-                if rest := text.finish():
-                    yield rest
-            finally:
-                self._pictures.flush()
-                self._states.flush()
+            for data in self._pieces(prompt, options.max_tokens, picker, tally):
+                if shown := text.feed(data):
+                    yield shown
+                if text.stopped:
+                    tally.ended = "stop"
+                    return
+            if rest := text.finish():
+                yield rest
 
-    def _pieces(self, prompt: Prompt, options: Generation, tally: Tally) -> Iterator[bytes]:
+    def _pieces(self, prompt: Prompt, max_tokens: int, picker: Picker, tally: Tally) -> Iterator[bytes]:
         """The bytes of token after token, until the model, the length or a loop ends them."""
-        rng, banned = np.random.default_rng(options.seed), Banned(options.banned)
         tokens: list[int] = []
-        said = b""
-
-        def choose() -> int:
-            """The best token that completes no banned name."""
-            for token in ranked(self._model.logits(), options.temperature, rng):
-                if not banned.ends(said + self._words.piece(token)):
-                    return token
-            raise ModelError("the language model gives no finite logits", MEND_FILE)
-
         with tally.timed("first_token"):
             self._check_open()
             self._context.read(prompt, tally)
-            token = choose()
+            token = picker.pick(self._model.logits())
         while not self._words.ends(token):
             tokens.append(token)
             tally.tokens["answer"] = len(tokens)
-            piece = self._words.piece(token)
-            said += piece
-            yield piece
-            if len(tokens) == options.max_tokens or is_loop(tokens):
-                tally.ended = "length" if len(tokens) == options.max_tokens else "repetition"
+            yield self._words.piece(token)
+            if len(tokens) == max_tokens or is_loop(tokens):
+                tally.ended = "length" if len(tokens) == max_tokens else "repetition"
                 return
             with tally.timed("decode"):
                 self._check_open()
-                self._context.add(token)
-                token = choose()
+                self._context.add([token])
+                token = picker.pick(self._model.logits())
         tally.ended = "stop"
 
 

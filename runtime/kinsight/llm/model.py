@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _MEND_MEMORY = "choose a smaller bundle, or change [llm] in the device config"
 _LEAST_BATCH = 512  # tokens
+MOST_OUTPUTS = 64
+"""Tokens of one batch after which there are logits: room for them is reserved, a vocabulary for each."""
 
 
 class Model:
@@ -52,6 +54,7 @@ class Model:
         params = self._llama.llama_context_default_params()
         params.n_ctx = part.context
         params.n_batch = params.n_ubatch = self.batch_tokens
+        params.n_outputs_max = min(MOST_OUTPUTS, self.batch_tokens)
         params.n_threads = params.n_threads_batch = self.threads
         params.type_k = params.type_v = getattr(self._llama, f"GGML_TYPE_{device.kv_type.upper()}")
         params.flash_attn_type = int(device.flash_attention)
@@ -107,12 +110,16 @@ class Model:
         """Numbers that stand for a token, or for one row of a picture."""
         return int(self._llama.llama_model_n_embd_inp(self.handle))
 
-    def decode(self, tokens: Sequence[int], position: int) -> None:
-        """Reads tokens from a position on; `logits` are then those after the last. Raises ModelError."""
+    def decode(self, tokens: Sequence[int], position: int, outputs: int = 1) -> None:
+        """Reads tokens from a position on; there are `logits` after the last `outputs` of them then.
+
+        Where these are more than one, all tokens must fit into one batch. Raises ModelError.
+        """
         for start in range(0, len(tokens), self.batch_tokens):
             some = tokens[start : start + self.batch_tokens]
             self._fill(some, position + start)
-            self._batch.logits[len(some) - 1] = 1
+            for row in range(len(some) - min(outputs, len(some)), len(some)):
+                self._batch.logits[row] = 1
             if self._llama.llama_decode(self.context, self._batch) != 0:
                 raise failure("the language model stopped", _MEND_MEMORY)
 
@@ -126,9 +133,9 @@ class Model:
             batch.seq_id[row][0] = 0
             batch.logits[row] = 0
 
-    def logits(self) -> Floats:
-        """float32 (vocabulary,), unnormalised, valid until the next decode."""
-        pointer = self._llama.llama_get_logits_ith(self.context, -1)
+    def logits(self, row: int = -1) -> Floats:
+        """float32 (vocabulary,), unnormalised, valid until the next decode; `row` of what was read last."""
+        pointer = self._llama.llama_get_logits_ith(self.context, row)
         if not pointer:
             raise failure("the language model gave no logits", MEND_FILE)
         return np.ctypeslib.as_array(pointer, shape=(len(self.vocabulary),))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,22 @@ class TextSpan:
         return tuple(Cell(token, 1, 1) for token in self.tokens)
 
 
+class Encodable(Protocol):
+    """A picture that can be encoded."""
+
+    def chunk(self, row: int) -> int:
+        """Address of one of the chunks that mtmd makes of it, with pixels."""
+
+
 @dataclass(frozen=True)
 class PictureSpan:
     """A picture, or a tile of one, in a prompt; it lives as long as its Prompt."""
 
-    chunk: int  # address of mtmd's chunk
+    chunk: int  # address of mtmd's chunk, without pixels
     tokens: int  # that it takes in the context
     positions: int  # by which it moves the next token on: M-RoPE needs fewer than tokens
-    key: str  # of what is seen: equal keys have equal embeddings
-    twin: str | None = None  # key of a tile that may show the same, as an overview of one tile does
+    key: str  # of what is seen: equal keys have equal embeddings; behind the last "/" the chunk's row
+    source: Encodable = field(compare=False)
 
     def __len__(self) -> int:
         return self.tokens
@@ -63,7 +71,7 @@ class Prompt:
     """What is to be read, in order."""
 
     def __init__(self, spans: Sequence[Span], owner: ExitStack | None = None) -> None:
-        self.spans = tuple(spans)
+        self.spans = tuple(_merged(spans))
         self._close = weakref.finalize(self, owner.close if owner else lambda: None)
 
     def __len__(self) -> int:
@@ -83,3 +91,18 @@ class Prompt:
     def close(self) -> None:
         """Gives the pictures' memory back."""
         self._close()
+
+
+def _merged(spans: Sequence[Span]) -> Iterator[Span]:
+    """Texts that follow each other as one, so that the model reads them at once."""
+    tokens: tuple[int, ...] = ()
+    for span in spans:
+        if isinstance(span, TextSpan):
+            tokens += span.tokens
+            continue
+        if tokens:
+            yield TextSpan(tokens)
+        tokens = ()
+        yield span
+    if tokens:
+        yield TextSpan(tokens)

@@ -14,8 +14,14 @@ class Tally:
 
     def __init__(self) -> None:
         self.ended: Ended = ""
+        self.encodes = 0
         self.tokens = {"prompt": 0, "cached": 0, "answer": 0}
         self.timings_ms = {"first_token": 0.0, "encode": 0.0, "prefill": 0.0, "decode": 0.0}
+
+    @property
+    def usage(self) -> Usage:
+        """As far as it has come."""
+        return Usage(dict(self.tokens), dict(self.timings_ms), self.encodes)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -51,7 +57,7 @@ class Stream:
     @property
     def usage(self) -> Usage:
         """What the answer has cost so far; complete after the last piece."""
-        return Usage(dict(self._tally.tokens), dict(self._tally.timings_ms))
+        return self._tally.usage
 
     @property
     def ended(self) -> Ended:

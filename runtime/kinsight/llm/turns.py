@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from kinsight.types import Pixels
 
@@ -59,6 +59,7 @@ class Generation:
     banned: tuple[str, ...] = ()  # words or names that no answer may contain, in any case
     temperature: float = 0.0  # 0: always the likeliest token
     seed: int | None = None  # of the sampling at a temperature above 0; None: another answer every time
+    schema: Mapping[str, Any] | None = None  # a JSON schema that the answer keeps to; None: plain text
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1 or self.temperature < 0:
@@ -73,3 +74,4 @@ class Usage:
     timings_ms: Mapping[str, float] = field(
         default_factory=dict
     )  # first_token, encode, prefill, decode; milliseconds
+    encodes: int = 0  # pictures and tiles that had to be encoded

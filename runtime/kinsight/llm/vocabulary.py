@@ -16,12 +16,12 @@ class Vocabulary:
     def __init__(self, model: Any) -> None:
         self._llama = library().llama
         self._model = model
-        self._vocab = self._llama.llama_model_get_vocab(model)
+        self.handle = self._llama.llama_model_get_vocab(model)
         self._reserved: frozenset[int] = frozenset()
 
     def __len__(self) -> int:
         """Tokens."""
-        return int(self._llama.llama_vocab_n_tokens(self._vocab))
+        return int(self._llama.llama_vocab_n_tokens(self.handle))
 
     @property
     def chat_template(self) -> str | None:
@@ -32,31 +32,32 @@ class Vocabulary:
     @property
     def bos(self) -> str:
         """The text of the token that begins a sequence, or ""."""
-        return self._name(self._llama.llama_vocab_bos(self._vocab))
+        return self._name(self._llama.llama_vocab_bos(self.handle))
 
     @property
     def eos(self) -> str:
         """The text of the token that ends a sequence, or ""."""
-        return self._name(self._llama.llama_vocab_eos(self._vocab))
+        return self._name(self._llama.llama_vocab_eos(self.handle))
 
     @property
     def adds_bos(self) -> bool:
         """Whether the file asks for BOS in front of every sequence."""
-        return bool(self._llama.llama_vocab_get_add_bos(self._vocab))
+        return bool(self._llama.llama_vocab_get_add_bos(self.handle))
 
     def ends(self, token: int) -> bool:
         """Whether an answer is over here: at an end of generation, or where another control token begins."""
-        return bool(
-            self._llama.llama_vocab_is_eog(self._vocab, token)
-            or self._llama.llama_vocab_is_control(self._vocab, token)
-        )
+        return self.is_end(token) or bool(self._llama.llama_vocab_is_control(self.handle, token))
+
+    def is_end(self, token: int) -> bool:
+        """Whether it is an end of generation."""
+        return bool(self._llama.llama_vocab_is_eog(self.handle, token))
 
     def piece(self, token: int) -> bytes:
         """The bytes of a token; several tokens may share one character. Empty for a control token."""
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
-            written = self._llama.llama_token_to_piece(self._vocab, token, buffer, size, 0, False)
+            written = self._llama.llama_token_to_piece(self.handle, token, buffer, size, 0, False)
             if written >= 0:
                 return buffer.raw[:written]
             size = -written
@@ -68,7 +69,7 @@ class Vocabulary:
         while True:
             ids = (self._llama.llama_token * room)()
             special = isinstance(part, Control)
-            count = self._llama.llama_tokenize(self._vocab, data, len(data), ids, room, False, special)
+            count = self._llama.llama_tokenize(self.handle, data, len(data), ids, room, False, special)
             if count >= 0:
                 return list(ids[:count])
             room = -count
@@ -80,7 +81,7 @@ class Vocabulary:
             token
             for part in controls
             for token in self.tokens(part)
-            if self._llama.llama_vocab_get_attr(self._vocab, token) & user_defined
+            if self._llama.llama_vocab_get_attr(self.handle, token) & user_defined
             and self._name(token).strip()
         )
 
@@ -113,7 +114,7 @@ class Vocabulary:
         """A token as the file writes it; "" for one that it does not have."""
         if token < 0:
             return ""
-        return str(self._llama.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
+        return str(self._llama.llama_vocab_get_text(self.handle, token).decode("utf-8", "replace"))
 
 
 def utf8(text: str) -> bytes:

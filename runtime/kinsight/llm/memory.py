@@ -1,0 +1,162 @@
+"""How much memory a language model will take, told before anything of it is loaded, and how much it takes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kinsight.errors import ModelError
+from kinsight.llm.header import Header, read_header
+
+if TYPE_CHECKING:
+    from kinsight.bundle import LlmPart
+    from kinsight.config import DeviceConfig
+
+MIB = 1 << 20
+_BATCH = 512  # tokens
+_PICTURES_KEPT = 64
+_MOST_FOR_PICTURES, _MOST_FOR_STATES = 32 * MIB, 64 * MIB
+_LIBRARIES = 20 * MIB  # llama.cpp's code and the chat template's engine, once they have run
+_A_WORD = 350  # bytes that llama.cpp keeps for an entry of the vocabulary
+_KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
+_LEAST_CONTEXT = 512
+_UNKNOWN = 64 * MIB  # of a Python with numpy, where the system does not tell
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes, by what takes them."""
+
+    parts: Mapping[str, int]
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return sum(self.parts.values())
+
+    @property
+    def words(self) -> str:
+        """The parts in MiB, the biggest first."""
+        rows = sorted(self.parts.items(), key=lambda row: -row[1])
+        return ", ".join(f"{name} {size / MIB:.0f}" for name, size in rows if size >= MIB / 2)
+
+
+def budget_of(part: LlmPart, device: DeviceConfig) -> Budget:
+    """What this process will hold at most, with what it holds now. ModelError where a file cannot be read.
+
+    Weights count in full: they are mapped from the file, and all of them are read for every token.
+    """
+    header = read_header(part.file)
+    eyes = read_header(part.mmproj) if part.mmproj and part.sees != "nothing" else None
+    kv = _kv_bytes(header, part.context, _KV_BYTES[device.kv_type])
+    return Budget(
+        {
+            "this process": resident_bytes(),
+            "libraries": _LIBRARIES,
+            "weights": header.bytes,
+            "vocabulary": header.tokens * _A_WORD,
+            "KV cache": kv,
+            "compute buffers": _compute_bytes(header, part.context, device.flash_attention),
+            "picture encoder": eyes.bytes if eyes else 0,
+            "picture buffers": _picture_bytes(eyes, part.image_max_tokens or 0) if eyes else 0,
+            "kept pictures and states": pictures_bytes(part, header) + states_bytes(kv) if eyes else 0,
+        }
+    )
+
+
+def check_memory(part: LlmPart, device: DeviceConfig) -> None:
+    """ModelError with the figures and the nearest choice that fits, where the device config allows less."""
+    budget, allowed = budget_of(part, device), device.memory_mb * MIB
+    if budget.total <= allowed:
+        return
+    problem = f"{part.file.name} would take {budget.total / MIB:.0f} MiB ({budget.words})"
+    problem += f", but memory_mb of the device config {device.name} is {device.memory_mb}"
+    fitting = (words for words, size in _choices(part, device) if size <= allowed)
+    enough = -(-budget.total // MIB)
+    raise ModelError(problem, next(fitting, f"use a smaller bundle, or set memory_mb = {enough}"))
+
+
+def pictures_bytes(part: LlmPart, header: Header) -> int:
+    """Cap on the embeddings that are kept in memory."""
+    one = (part.image_max_tokens or 0) * header.number("embedding_length") * 4
+    return min(_MOST_FOR_PICTURES, _PICTURES_KEPT * one)
+
+
+def states_bytes(kv: int) -> int:
+    """Cap on the states that are kept in memory: as much as one full context."""
+    return min(_MOST_FOR_STATES, kv)
+
+
+def kept_bytes(part: LlmPart, device: DeviceConfig) -> tuple[int, int]:
+    """Caps in memory on embeddings of pictures and on states. ModelError where the file cannot be read."""
+    header = read_header(part.file)
+    kv = _kv_bytes(header, part.context, _KV_BYTES[device.kv_type])
+    return pictures_bytes(part, header), states_bytes(kv)
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds now."""
+    with suppress(OSError, ValueError, IndexError):
+        import resource
+
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return peak_bytes()
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has ever held."""
+    with suppress(OSError, ValueError, IndexError):  # what getrusage tells on Linux may be of the parent
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return _UNKNOWN
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def _choices(part: LlmPart, device: DeviceConfig) -> Iterator[tuple[str, int]]:
+    """What could be set otherwise, the nearest first, and the bytes in all then."""
+    small = replace(device, kv_type="q8_0", flash_attention=True)
+    shrink = f'set kv_type = "q8_0" and flash_attention = true in [llm] of the device config {device.name}'
+    if small != device:
+        yield shrink, budget_of(part, small).total
+    context = part.context // 2
+    while context >= _LEAST_CONTEXT:
+        for more, config in (("", device), (f", and {shrink}", small)):
+            total = budget_of(replace(part, context=context), config).total
+            yield f"set context = {context} in the bundle's [llm]{more}", total
+        context //= 2
+
+
+def _kv_bytes(header: Header, context: int, number_bytes: float) -> int:
+    """Keys and values of every layer, as if all of them looked back on the whole context."""
+    layers, heads = header.number("block_count"), header.number("attention.head_count", default=1)
+    width = header.number("embedding_length") // max(1, heads)
+    numbers = header.number("attention.key_length", default=width)
+    numbers += header.number("attention.value_length", default=width)
+    key_heads = header.row("attention.head_count_kv") or (heads,)
+    if len(key_heads) == 1:
+        key_heads = key_heads * layers
+    return int(-(-context // 256) * 256 * sum(key_heads) * numbers * number_bytes)
+
+
+def _compute_bytes(header: Header, context: int, flash_attention: bool) -> int:
+    """What is written for one batch: the widths of a layer, and all scores where attention is not fused."""
+    batch, width = min(context, _BATCH), header.number("embedding_length")
+    layer = batch * (2 * header.number("feed_forward_length") + 6 * width) * 4
+    scores = batch * context * header.number("attention.head_count", default=1) * 4
+    return layer if flash_attention else layer + scores // 2
+
+
+def _picture_bytes(eyes: Header, tokens: int) -> int:
+    """For one encode: the widths of a layer for every patch, and the scaled pixels."""
+    merged = eyes.number("clip.vision.projector.scale_factor", "clip.vision.spatial_merge_size", default=2)
+    patches = tokens * merged**2
+    width, inner = (eyes.number(f"clip.vision.{key}_length") for key in ("embedding", "feed_forward"))
+    return patches * ((inner + 3 * width) * 4 + 3 * 4 * eyes.number("clip.vision.patch_size") ** 2)

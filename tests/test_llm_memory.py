@@ -1,0 +1,119 @@
+"""How much memory a model will take: told from its files, held to what it takes, refused if too much."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import gguf
+import pytest
+
+from kinsight.bundle import LlmPart, pocket_folder, read_bundle
+from kinsight.config import DeviceConfig
+from kinsight.errors import ModelError
+from kinsight.llm import load_llm
+from kinsight.llm.header import read_header
+from kinsight.llm.memory import MIB, budget_of, check_memory, resident_bytes
+from kinsight.llm.native import library
+from talkers import NEEDS_LLAMA_CPP, device, part
+from tiny_gguf import make_text_gguf
+
+pytestmark = NEEDS_LLAMA_CPP
+WITHIN = 0.15
+
+
+@pytest.fixture(scope="module")
+def pocket() -> LlmPart:
+    library()  # its own code is no part of what a model takes
+    llm = read_bundle(pocket_folder()).llm
+    assert llm is not None
+    return llm
+
+
+def allowing(mebibytes: int) -> DeviceConfig:
+    return replace(device(), memory_mb=mebibytes)
+
+
+def test_a_header_is_read_without_the_weights(tmp_path: Path, pocket: LlmPart) -> None:
+    header = read_header(make_text_gguf(tmp_path / "llm.gguf"))
+    assert header.number("embedding_length") == 64
+    assert header.number("attention.head_count") == 2
+    assert header.number("nothing", "block_count") == 1 and header.number("nothing", default=7) == 7
+    assert header.tokens > 256
+    assert header.bytes == (tmp_path / "llm.gguf").stat().st_size
+    assert pocket.mmproj is not None
+    assert read_header(pocket.mmproj).values["clip.projector_type"] == "gemma3"
+
+
+def test_layers_may_differ(tmp_path: Path) -> None:
+    """As in models of which some layers have no keys and values."""
+    sizes = []
+    for heads in ([2, 2, 2, 2], [2, 0, 0, 2]):
+        writer = gguf.GGUFWriter(tmp_path / "llm.gguf", "lfm2")
+        writer.add_block_count(4)
+        writer.add_embedding_length(64)
+        writer.add_head_count(2)
+        writer.add_head_count_kv(heads)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        sizes.append(budget_of(part(tmp_path / "llm.gguf"), device()).parts["KV cache"])
+    assert sizes[0] == 2 * sizes[1] == 1024 * 4 * 2 * (32 + 32) * 2
+
+
+def test_too_much_is_refused_with_figures_and_the_nearest_choice(pocket: LlmPart) -> None:
+    needed = budget_of(pocket, device()).total // MIB
+    with pytest.raises(ModelError) as refused:
+        load_llm(pocket, allowing(needed - 4))
+    assert "llm.gguf would take" in refused.value.problem and "compute buffers" in refused.value.problem
+    assert f"memory_mb of the device config test is {needed - 4}" in refused.value.problem
+    assert refused.value.mend.startswith('set kv_type = "q8_0" and flash_attention = true')
+    small = replace(allowing(needed - 4), kv_type="q8_0", flash_attention=True)
+    check_memory(pocket, small)
+    with pytest.raises(ModelError, match=r"set context = \d+ in the bundle's \[llm\]$"):
+        check_memory(replace(pocket, context=16384), small)
+    with pytest.raises(ModelError, match=r"use a smaller bundle, or set memory_mb = \d+$"):
+        check_memory(pocket, allowing(64))
+
+
+def test_it_is_refused_before_anything_is_loaded(pocket: LlmPart) -> None:
+    huge = replace(pocket, context=1 << 20)  # 2 GiB of keys and values
+    before = resident_bytes()
+    with pytest.raises(ModelError, match="KV cache 2048"):
+        load_llm(huge, device())
+    assert resident_bytes() - before < 4 * MIB
+
+
+ASK = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from kinsight.bundle import read_bundle
+from kinsight.config import DeviceConfig
+from kinsight.llm import Generation, Picture, Text, Turn, load_llm
+from kinsight.llm.memory import budget_of, peak_bytes
+from kinsight.llm.native import library
+
+library()
+part = read_bundle(Path(sys.argv[1])).llm
+device = DeviceConfig("test", (), 1, 4096)
+told = budget_of(part, device).total
+with load_llm(part, device) as llm:
+    for seed in range(int(sys.argv[2])):
+        draw = np.random.default_rng(seed)
+        pictures = [Picture(draw.integers(0, 256, (480, 640, 3), np.uint8)) for _ in range(4)]
+        words = Text(" Lala is a dog who loves the sea." * 20)
+        "".join(llm.generate([Turn("user", (*pictures, words))], Generation(max_tokens=8)))
+print(json.dumps({"told": told, "peak": peak_bytes()}))
+"""
+
+
+def test_what_is_told_is_what_it_takes(pocket: LlmPart) -> None:
+    command = [sys.executable, "-c", ASK, str(pocket.file.parent), "8"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert found["told"] == pytest.approx(found["peak"], rel=WITHIN)
