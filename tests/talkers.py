@@ -36,7 +36,7 @@ SENTENCE = {
 
 def device(kv_type: KvType = "f16", flash_attention: bool = False) -> DeviceConfig:
     """One thread: tiny models are slower with more."""
-    return DeviceConfig("test", (), 1, 500, None, 0, kv_type, flash_attention)
+    return DeviceConfig("test", (), 1, 4000, None, 0, kv_type, flash_attention)
 
 
 def part(

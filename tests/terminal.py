@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import pty
+import select
+import sys
+import termios
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,16 +55,50 @@ class Terminal:
 
     def __call__(self, *words: str | Path) -> Said:
         """Runs `kinsight WORDS`."""
+        self.capture.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main(self._line(words))
+        said = self.capture.readouterr()
+        assert isinstance(left.value.code, int)
+        return Said(left.value.code, said.out, said.err)
+
+    def secretly(self, words: Sequence[str | Path], answers: Sequence[str]) -> Said:
+        """The same in a child at a terminal of its own, where these are typed while nothing typed is shown.
+
+        Standard output and error come together, as on any terminal.
+        """
+        child, typist = pty.fork()
+        if child == 0:
+            try:
+                sys.stdin, sys.stdout, sys.stderr = os.fdopen(0), os.fdopen(1, "w"), os.fdopen(2, "w")
+                main(self._line(words))
+            except SystemExit as left:
+                sys.stdout.flush()
+                os._exit(left.code if isinstance(left.code, int) else 70)
+            finally:
+                os._exit(71)
+        shown, deadline = b"", time.monotonic() + 60
+        for answer in answers:
+            while not (shown.endswith(b": ") and not termios.tcgetattr(typist)[3] & termios.ECHO):
+                assert time.monotonic() < deadline, shown
+                shown += _read(typist)
+            before = len(shown)
+            os.write(typist, answer.encode() + b"\n")
+            while b"\n" not in shown[before:]:
+                assert time.monotonic() < deadline, shown
+                shown += _read(typist)
+        while some := _read(typist, 60):
+            shown += some
+        os.close(typist)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return Said(code, shown.decode().replace("\r\n", "\n"), "")
+
+    def _line(self, words: Sequence[str | Path]) -> list[str]:
         device = self.home.with_name("one-thread.toml")
         device.write_text(ONE_THREAD, encoding="utf-8")
         options = ["--home", str(self.home), "--device", str(device)]
         options += ["--bundle", str(self.bundle)] if self.bundle else []
-        self.capture.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main([*options, *map(str, words)])
-        said = self.capture.readouterr()
-        assert isinstance(left.value.code, int)
-        return Said(left.value.code, said.out, said.err)
+        return [*options, *map(str, words)]
 
     def store(self) -> Store:
         """The store of this home."""
@@ -70,6 +109,16 @@ def fine(said: Said) -> Said:
     """The same, after a look at its exit code."""
     assert said.code == 0, said.err
     return said
+
+
+def _read(typist: int, wait: float = 0.02) -> bytes:
+    """What has come within `wait` seconds; nothing at the end."""
+    if not select.select([typist], [], [], wait)[0]:
+        return b""
+    try:
+        return os.read(typist, 4096)
+    except OSError:  # so ends a terminal on Linux
+        return b""
 
 
 @contextmanager

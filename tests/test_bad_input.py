@@ -247,7 +247,7 @@ def test_a_process_that_writes_for_too_long_is_named(
     kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The patience of ten seconds is cut down to an instant."""
-    monkeypatch.setattr(Store.open.__func__, "__defaults__", (0.05,))
+    monkeypatch.setattr(Store.open.__func__, "__defaults__", (0.05, None))
     photo, before = blob_photo([RED]), kept(taught.store)
     with held(kinsight.home / "store.db", "immediate"):
         for words in (

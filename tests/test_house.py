@@ -28,6 +28,7 @@ PACKAGES = {
     "cv2": {"kinsight.image"},
     "llama_cpp": {"kinsight.llm"},
     "onnxruntime": {"kinsight.session"},
+    "sqlcipher3": {"kinsight.store"},
     "sqlite3": {"kinsight.store"},
     "sqlite_utils": {"kinsight.store"},
     "usearch": {"kinsight.index"},

@@ -53,7 +53,7 @@ def test_a_backup_brings_everything_back(archive: Path, path: Path, tmp_path: Pa
     before = rows(path)
     other = tmp_path / "other" / "store.db"
     other.parent.mkdir()
-    assert restore(other, archive) is None
+    assert restore(other, archive).aside is None
     assert rows(other) == before
     with Store.open(other) as store:
         assert [concept.name for concept in store.concepts()] == [f"concept {n}" for n in range(3)]
@@ -106,7 +106,7 @@ def test_a_restore_while_another_process_writes_changes_nothing(archive: Path, p
     with held(path, "immediate"), pytest.raises(StoreBusy):
         restore(path, archive, timeout=0.05)
     assert rows(path) == after != before
-    assert not path.with_name("store.db-restoring").exists()
+    assert not path.with_name("store.db-work").exists()
 
 
 def test_no_file_is_replaced_unasked(archive: Path, path: Path, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_backup_after_forget_has_no_byte_of_the_forgotten(path: Path, tmp_path
 
 
 def test_forget_takes_a_half_restored_backup_away(archive: Path, path: Path) -> None:
-    left = path.with_name("store.db-restoring")
+    left = path.with_name("store.db-work")
     left.mkdir()
     (left / "store.db").write_bytes(b"concept 0")
     with Store.open(path) as store:
@@ -165,12 +165,12 @@ def test_a_damaged_store_is_moved_aside(archive: Path, path: Path, damage: str) 
     else:
         del content[0 if damage == "empty" else len(content) // 2 + 7 :]
     path.write_bytes(content)
-    aside = restore(path, archive)
+    aside = restore(path, archive).aside
     assert aside == path.with_name("store.db.damaged-1")
     assert aside.read_bytes() == content
     assert rows(path) == before
     path.write_bytes(b"damaged again")
-    assert restore(path, archive) == path.with_name("store.db.damaged-2")
+    assert restore(path, archive).aside == path.with_name("store.db.damaged-2")
     with Store.open(path) as store:
         assert store.check() == []
 

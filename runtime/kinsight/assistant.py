@@ -19,7 +19,7 @@ from kinsight.home import Home, open_home
 from kinsight.image import decode, load
 from kinsight.memory import read_memory
 from kinsight.recall import Rules, recall
-from kinsight.store import Store, Vectors
+from kinsight.store import KeySource, Store, Vectors
 from kinsight.types import Answer, Box, Concept, Floats, Photo, Pixels, Regions, Scene
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Choices:
     home: Path | None = None
     bundle: str | None = None
     device: str | None = None
+    key: KeySource | None = None  # of an encrypted store; None: $KINSIGHT_KEY_FILE names it
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +65,20 @@ class Eyed:
 class Assistant:
     """Knows what the store knows and sees with the bundle's models; these load at first use."""
 
-    def __init__(self, home: Home, bundle: Bundle, device: DeviceConfig, reasons: Sequence[str] = ()) -> None:
-        """Raises StoreError where the store cannot be opened."""
+    def __init__(
+        self,
+        home: Home,
+        bundle: Bundle,
+        device: DeviceConfig,
+        reasons: Sequence[str] = (),
+        key: KeySource | None = None,
+    ) -> None:
+        """Raises StoreError where the store cannot be opened, VaultError where its key does not fit."""
         self.home, self.bundle, self.device = home, bundle, device
         self.reasons = tuple(reasons)
-        self.store = Store.open(home.store)
+        self.store = Store.open(home.store, key=key)
+        if self.store.encrypted:
+            home.drop_caches()
         self._eyed: OrderedDict[str, Eyed] = OrderedDict()
         self._memory: tuple[int, Memory] | None = None
 
@@ -80,7 +90,8 @@ class Assistant:
         folder, reason = find_bundle(choices.bundle, device.bundle, home.bundles, pocket_folder())
         bundle = read_bundle(folder)
         verify_bundle(bundle, home.cache)
-        return Assistant(home, bundle, device, (f"bundle {bundle.name}: {reason}", f"device {device.name}"))
+        reasons = f"bundle {bundle.name}: {reason}", f"device {device.name}"
+        return Assistant(home, bundle, device, reasons, choices.key)
 
     def __enter__(self) -> Assistant:
         return self
@@ -120,7 +131,7 @@ class Assistant:
                 f"the bundle {self.bundle.name} has no language model",
                 "use another bundle for ask, caption and chat",
             )
-        return load_llm(self.bundle.llm, self.device, self.home.readings)
+        return load_llm(self.bundle.llm, self.device, None if self.store.encrypted else self.home.readings)
 
     @cached_property
     def rules(self) -> Rules:

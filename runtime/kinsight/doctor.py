@@ -18,7 +18,7 @@ from typing import Literal
 
 from kinsight.bundle import Bundle, check_hashes, find_bundle, pocket_folder, read_bundle, verify_bundle
 from kinsight.config import DeviceConfig, load_device
-from kinsight.errors import KinsightError
+from kinsight.errors import KinsightError, VaultError
 from kinsight.home import Home, open_home
 
 State = Literal["well", "note", "broken"]
@@ -160,17 +160,22 @@ def _home(home: Home) -> Finding:
 
 def _store(home: Home) -> Finding:
     """Opens it and has SQLite read every page."""
-    from kinsight.store import Store
+    from kinsight.store import Store, is_encrypted
 
     if not home.store.exists():
         return Finding("store", "well", "nothing was remembered yet")
-    with Store.open(home.store) as store:
-        wrong, size = store.check(), store.size()
+    encrypted = is_encrypted(home.store)
+    try:
+        with Store.open(home.store) as store:
+            wrong, size = store.check(), store.size()
+    except VaultError as error:
+        return Finding("store", "note", error.problem, error.mend)
     if wrong:
         mend = "put a backup of store.db in its place"
         return Finding("store", "broken", f"{home.store} is damaged ({'; '.join(wrong[:3])})", mend)
     counted = ", ".join(f"{table}s: {size[table]}" for table in ("concept", "view", "negative"))
-    return Finding("store", "well", f"{counted}; every page was read and is in order")
+    vault = "encrypted; " if encrypted else ""
+    return Finding("store", "well", f"{counted}; {vault}every page was read and is in order")
 
 
 def _device(config: DeviceConfig) -> Finding:

@@ -12,6 +12,7 @@ KinsightError                 exit code 1
 ├── StoreError                the store cannot be opened, read or written
 │   ├── StoreBusy             another process holds it for too long
 │   ├── StoreDamaged          its file is damaged or cut off
+│   ├── VaultError            it is encrypted and the key is missing or wrong, or a key cannot be used
 │   └── NothingToUndo         the journal is empty
 ├── ArchiveError              a backup or an exported folder cannot be read, written or trusted
 ├── ModelError                a model file cannot be loaded or run
@@ -75,6 +76,10 @@ class StoreBusy(StoreError):
 
 class StoreDamaged(StoreError):
     """Its file is damaged or cut off."""
+
+
+class VaultError(StoreError):
+    """It is encrypted and the key is missing or does not fit, or a key cannot be used."""
 
 
 class NothingToUndo(StoreError):

@@ -41,19 +41,25 @@ class Home:
 
     @property
     def readings(self) -> Path:
-        """Folder of what the language model made of pictures and notes; it goes at `forget`."""
+        """Folder of what the language model made of pictures and notes."""
         return self.cache / "llm"
 
-    def forget_readings(self) -> None:
-        """Removes it, since it holds something of everybody. HomeError where a file cannot be removed."""
+    def drop_caches(self) -> None:
+        """Removes what was made from the store and the user's pictures, as it holds something of everybody.
+
+        It goes at `forget` and when the store is encrypted. HomeError where a file cannot be removed.
+        """
         from shutil import rmtree
 
+        made = [self.readings, *self.index.glob("*")]
         try:
-            if self.readings.exists():
-                rmtree(self.readings)
+            for path in (path for path in made if path.exists()):
+                rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         except OSError as cause:
             problem = f"{cause.filename} cannot be removed ({cause.strerror})"
-            raise HomeError(problem, f"remove {self.readings} yourself") from cause
+            raise HomeError(
+                problem, f"remove what is in {self.readings} and {self.index} yourself"
+            ) from cause
 
     @property
     def bundles(self) -> Path:

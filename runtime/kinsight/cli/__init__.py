@@ -20,6 +20,7 @@ from kinsight.cli.regrouping import merge, move, split
 from kinsight.cli.storing import store
 from kinsight.cli.teaching import look, not_this, remember
 from kinsight.cli.tending import demo, doctor
+from kinsight.cli.vaulting import vault
 
 
 class Verbs(click.Group):
@@ -52,7 +53,7 @@ for _verb in (
 ):
     _verb.params.extend(desk_options(hidden=True))
     cli.add_command(_verb)
-for _group in (album, inbox, store):
+for _group in (album, inbox, store, vault):
     cli.add_command(_group)
 cli.add_command(evaluate)
 cli.add_command(bench)

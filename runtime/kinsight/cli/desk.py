@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -18,7 +18,7 @@ from kinsight.cli.show import clean_line
 if TYPE_CHECKING:
     from kinsight.assistant import Assistant
     from kinsight.home import Home
-    from kinsight.store import Store
+    from kinsight.store import Key, Store
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
@@ -33,14 +33,16 @@ class Desk:
     home: Path | None = None
     bundle: str | None = None
     device: str | None = None
+    key_file: Path | None = None
     quiet: bool = False
     as_json: bool = False
+    _keys: dict[Path, Key] = field(default_factory=dict)
 
     def assistant(self, looks: bool = True) -> Assistant:
         """An open assistant; what was chosen automatically is said, and what it sees if it is to look."""
         from kinsight.assistant import Assistant, Choices
 
-        assistant = Assistant.open(Choices(self.home, self.bundle, self.device))
+        assistant = Assistant.open(Choices(self.home, self.bundle, self.device, self.key))
         self.choice("; ".join(assistant.reasons))
         if looks:
             self.warn(assistant)
@@ -65,7 +67,24 @@ class Desk:
         """The open store, for verbs that need no bundle."""
         from kinsight.store import Store
 
-        return Store.open(self.opened_home().store)
+        return Store.open(self.opened_home().store, key=self.key)
+
+    def key(self, path: Path) -> Key:
+        """Of an encrypted store or backup: from the key file, else typed; asked once for every path.
+
+        VaultError where there is neither key file nor terminal, or the key file cannot be read.
+        """
+        from kinsight.store import KEY_FILE, Key, key_from_environment
+
+        if path not in self._keys:
+            if self.key_file is not None:
+                self._keys[path] = Key.of_file(self.key_file)
+            elif os.environ.get(KEY_FILE) or not on_terminal():
+                self._keys[path] = key_from_environment(path)
+            else:
+                what = f"Passphrase of {clean_line(str(path))}"
+                self._keys[path] = Key.of_passphrase(click.prompt(what, hide_input=True, err=True))
+        return self._keys[path]
 
     def opened_home(self) -> Home:
         """The home folder, made where it is absent."""
@@ -124,12 +143,17 @@ def into(kind: type) -> Callback:
 
 
 def desk_options(hidden: bool = False) -> list[click.Parameter]:
-    """--home, --bundle, --device and --quiet; they may stand before the verb or behind it."""
+    """What every verb takes; these options may stand before the verb or behind it."""
     path = click.Path(path_type=Path)
     rows: tuple[tuple[list[str], click.ParamType[Any], str], ...] = (
         (["--home"], path, "Folder of your data; else $KINSIGHT_HOME, else the usual place."),
         (["--bundle"], click.STRING, "Folder or name of a bundle of models."),
         (["--device"], click.STRING, "Name or .toml file of a device config."),
+        (
+            ["--key-file"],
+            path,
+            "File with the store's key; else $KINSIGHT_KEY_FILE, else asked.",
+        ),
         (["--quiet", "-q"], click.BOOL, "Only the answer: no stage times, no automatic choices."),
     )
     return [

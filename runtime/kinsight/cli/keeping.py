@@ -116,7 +116,7 @@ def forget(desk: Desk, name: str, yes: bool) -> None:
             )
         if not yes and not click.confirm(f"Forget {what}? This cannot be undone.", err=True):
             raise click.Abort
-        desk.opened_home().forget_readings()
+        desk.opened_home().drop_caches()
         left = store.forget(concept.name)
     say(f"{clean_line(concept.name)} is forgotten.")
     if left:

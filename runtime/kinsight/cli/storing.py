@@ -50,6 +50,8 @@ def export_(desk: Desk, folder: Path, layout: str) -> None:
     with desk.store() as opened:
         write = export_rap if layout == "rap" else export_folder
         number = write(opened, folder, progress)
+        if opened.encrypted:
+            desk.note("what was exported is not encrypted: whoever has the folder can read it")
     say(clean_line(f"{_concepts(number)} exported into {folder}"))
 
 
@@ -92,7 +94,10 @@ def import_(desk: Desk, folder: Path, layout: str, on_conflict: OnConflict, dry_
 @click.option("--replace", is_flag=True, help="Replace a file that is there already.")
 @pass_desk
 def backup(desk: Desk, file: Path, replace: bool) -> None:
-    """Write the whole store with its history into one archive FILE; it may be in use meanwhile."""
+    """Write the whole store with its history into one archive FILE; it may be in use meanwhile.
+
+    The archive is encrypted where the store is, with the same key.
+    """
     from kinsight.store import backup as write
 
     with desk.store() as opened:
@@ -103,25 +108,29 @@ def backup(desk: Desk, file: Path, replace: bool) -> None:
 
 @store.command(epilog="Example: kinsight store restore kinsight-2026-11-23.zip")
 @click.argument("file", type=_PATH)
+@click.option("--backup-key-file", type=_PATH, help="File with the key of FILE, where that is another one.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @pass_desk
-def restore(desk: Desk, file: Path, yes: bool) -> None:
-    """Put the content of a backup FILE in the place of the whole store."""
-    from kinsight.home import open_home
-    from kinsight.store import Store
+def restore(desk: Desk, file: Path, backup_key_file: Path | None, yes: bool) -> None:
+    """Put the content of a backup FILE in the place of the whole store.
+
+    An encrypted store keeps its key, whichever FILE has; where there is no store, it is that of FILE.
+    """
+    from kinsight.store import Key, Keys
     from kinsight.store import restore as put_back
 
-    path = open_home(desk.home).store
+    path = desk.opened_home().store
     if path.exists() and not yes:
         problem = "everything that is in the store now would be replaced"
         if not on_terminal():
             raise ConfigError(problem, "pass --yes to do it without being asked")
         if not click.confirm("Replace everything that is in the store now? It cannot be undone.", err=True):
             raise click.Abort
-    aside = put_back(path, file)
-    with Store.open(path) as opened:
-        say(f"{_concepts(opened.size()['concept'])} restored.")
-    if aside:
+    of_backup = desk.key if backup_key_file is None else lambda _: Key.of_file(backup_key_file)
+    restored = put_back(path, file, keys=Keys(desk.key, of_backup))
+    say(f"{_concepts(restored.concepts)} restored.")
+    if restored.aside:
+        aside = restored.aside
         say(
             clean_line(
                 f"The damaged store is {aside} now; forget does not reach it, so delete it when you can."

@@ -1,8 +1,10 @@
 """The store: one private SQLite file, the one truth about what the user named."""
 
-from kinsight.store.archive import backup, restore
+from kinsight.store.archive import Keys, Restored, backup, restore
+from kinsight.store.driver import sqlcipher_driver
 from kinsight.store.hashes import MANIFEST, manifest, read_manifest
 from kinsight.store.journal import JournalEntry, now
+from kinsight.store.keys import KEY_FILE, Key, KeySource, key_from_environment, make_key_file
 from kinsight.store.records import (
     Arrival,
     Changes,
@@ -17,8 +19,10 @@ from kinsight.store.records import (
 from kinsight.store.shelf import Shelf
 from kinsight.store.shelf_records import AlbumPhoto, FileStamp, Naming, NewPhoto, Seer, Shots
 from kinsight.store.store import Store
+from kinsight.store.vault import is_encrypted, rewrite
 
 __all__ = [
+    "KEY_FILE",
     "MANIFEST",
     "AlbumPhoto",
     "Arrival",
@@ -27,20 +31,29 @@ __all__ = [
     "Incoming",
     "IncomingCrop",
     "JournalEntry",
+    "Key",
+    "KeySource",
+    "Keys",
     "Kind",
     "Naming",
     "NewPhoto",
     "NewView",
     "OnConflict",
     "Owner",
+    "Restored",
     "Seer",
     "Shelf",
     "Shots",
     "Store",
     "Vectors",
     "backup",
+    "is_encrypted",
+    "key_from_environment",
+    "make_key_file",
     "manifest",
     "now",
     "read_manifest",
     "restore",
+    "rewrite",
+    "sqlcipher_driver",
 ]

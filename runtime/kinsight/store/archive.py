@@ -9,12 +9,15 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from kinsight.errors import ArchiveError, KinsightError, StoreBusy, StoreDamaged, StoreError
+from kinsight.errors import ArchiveError, KinsightError, StoreBusy, StoreDamaged, StoreError, VaultError
 from kinsight.store.file import StoreFile
 from kinsight.store.hashes import MANIFEST, copy, manifest, read_manifest
-from kinsight.store.opening import leftovers, unpacking_folder
+from kinsight.store.keys import Key, KeySource, key_from_environment
+from kinsight.store.opening import leftovers
+from kinsight.store.workplace import settle, workplace, workplace_of
 
 _STORE = "store.db"
 _LONGEST_MANIFEST = 1000
@@ -25,7 +28,8 @@ def backup(store: StoreFile, file: Path, replace: bool = False) -> None:
     """Write all that the store holds into a zip archive; other processes may go on using the store.
 
     The archive appears under its name when it is whole and on the disk. Of what was forgotten it holds no
-    byte: it is made from the rows that are there, not from the pages of the file.
+    byte: it is made from the rows that are there, not from the pages of the file. It is encrypted where the
+    store is, with the same key.
 
     Raises:
         ArchiveError: there is such a file already and it is not to be replaced, or it cannot be written.
@@ -35,35 +39,71 @@ def backup(store: StoreFile, file: Path, replace: bool = False) -> None:
         raise ArchiveError(f"{file} is the store itself", "choose another name for the backup")
     if not replace and (file.exists() or file.is_symlink()):
         raise ArchiveError(f"there is a {file} already", "choose another name, or replace it with --replace")
-    with _plain_errors(file), _staging(file.with_name(f".{file.name}.part")) as staging:
+    with _plain_errors(file), workplace(file.with_name(f".{file.name}.part")) as staging:
         _snapshot(store, staging / _STORE, file)
         _pack(staging / _STORE, staging / "archive")
         (staging / "archive").replace(file)
-        _settle(file.parent)
+        settle(file.parent)
 
 
-def restore(store_path: Path, file: Path, timeout: float = 10.0) -> Path | None:
+def restore(store_path: Path, file: Path, timeout: float = 10.0, keys: Keys | None = None) -> Restored:
     """Put the content of a backup in the place of all that the store holds.
 
     The archive is unpacked beside the store and examined there: names, sizes, hash, every page, the tables.
     Then all rows are replaced in one transaction, so other processes may have the store open, and whatever
-    fails leaves it as it was. A store that is damaged is moved aside; its new path is returned. Waits
-    `timeout` seconds where another process is writing.
+    fails leaves it as it was. A store that is damaged is moved aside. Waits `timeout` seconds where another
+    process is writing. An encrypted store stays so with its own key,
+    whichever the backup has; where there is none, it becomes as the backup is.
 
     Raises:
-        ArchiveError: the file is no backup of a store, is damaged, or holds anything else.
+        ArchiveError: the file is no backup of a store, is damaged, or holds anything else; or it is encrypted
+            and the store is not.
         StoreError: the store cannot be written, or another process is in the way.
+        VaultError: a key is missing or does not fit.
     """
-    with _plain_errors(file), _staging(unpacking_folder(store_path)) as staging:
+    keys = keys or Keys()
+    with _plain_errors(file), workplace(workplace_of(store_path)) as staging:
         fresh = staging / _STORE
         _unpack(file, fresh)
-        _examine(fresh, file)
-        try:
-            with StoreFile.open(store_path, timeout) as store:
-                store.replace(fresh)
-        except StoreDamaged:  # the one that is there: the fresh one was examined
-            return _swap(store_path, fresh)
-    return None
+        with _examined(fresh, file, keys.backup) as incoming:
+            concepts = incoming.size()["concept"]
+            if incoming.encrypted and not store_path.exists():
+                incoming.close()
+                fresh.replace(store_path)
+                settle(store_path.parent)
+                return Restored(concepts)
+            try:
+                with StoreFile.open(store_path, timeout, keys.store) as store:
+                    _refuse_to_decrypt(incoming, store, file)
+                    store.replace(incoming)
+                return Restored(concepts)
+            except StoreDamaged:  # the one that is there: the fresh one was examined
+                incoming.close()
+                return Restored(concepts, _swap(store_path, fresh))
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What came out of a backup."""
+
+    concepts: int
+    aside: Path | None = None  # where the damaged store is that was there
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Who gives the keys at `restore`, where either is encrypted; None: $KINSIGHT_KEY_FILE."""
+
+    store: KeySource | None = None
+    backup: KeySource | None = None  # of the archive's path
+
+
+def _refuse_to_decrypt(incoming: StoreFile, store: StoreFile, file: Path) -> None:
+    if incoming.encrypted and not store.encrypted:
+        raise ArchiveError(
+            f"{file} is encrypted and the store is not, so restoring it would write it down in plain",
+            "run `kinsight vault on` first",
+        )
 
 
 def _snapshot(store: StoreFile, database: Path, file: Path) -> None:
@@ -129,17 +169,29 @@ def _entries(packed: zipfile.ZipFile, file: Path) -> dict[str, zipfile.ZipInfo]:
     return entries
 
 
-def _examine(fresh: Path, file: Path) -> None:
+def _examined(fresh: Path, file: Path, key: KeySource | None) -> StoreFile:
     """A sound store with the tables of this version, and nothing beside them."""
+
+    def key_of_backup(path: Path) -> Key:
+        return (key or key_from_environment)(file)
+
     try:
-        with StoreFile.open(fresh) as store:
+        store = StoreFile.open(fresh, key=key_of_backup)
+        try:
             store.require_own_tables()
             faults = store.check()
+        except BaseException:
+            store.close()
+            raise
+    except VaultError as error:
+        raise VaultError(error.problem.replace(f"the store {fresh}", str(file)), error.mend) from None
     except StoreError as error:
         reason = error.problem.replace(str(fresh), "in it")
         raise ArchiveError(f"{file} cannot be restored: {reason}", error.mend) from None
     if faults:
+        store.close()
         raise ArchiveError(f"{file} cannot be restored: the store in it is damaged ({faults[0]})", _AGAIN)
+    return store
 
 
 def _swap(store_path: Path, fresh: Path) -> Path:
@@ -155,29 +207,8 @@ def _swap(store_path: Path, fresh: Path) -> Path:
     for path in leftovers(store_path):  # the log of the damaged one must not meet the fresh one
         path.unlink(missing_ok=True)
     fresh.replace(store_path)
-    _settle(store_path.parent)
+    settle(store_path.parent)
     return aside
-
-
-@contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    """A private folder that is there only inside; what a killed process left of it goes first."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _settle(folder: Path) -> None:
-    """A new name in a folder outlives a loss of power, where the system can promise that."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,8 +14,10 @@ from sqlite_utils import Database
 from kinsight.errors import StoreBusy, StoreError
 from kinsight.store import reading
 from kinsight.store.journal import Change
-from kinsight.store.opening import connect, plain_errors, refuse_other_tables, unpacking_folder
+from kinsight.store.keys import KeySource
+from kinsight.store.opening import Connection, connect, plain_errors, refuse_other_tables
 from kinsight.store.replacing import replace_rows
+from kinsight.store.workplace import sweep, workplace_of
 
 Opened = TypeVar("Opened", bound="StoreFile")
 
@@ -29,29 +30,48 @@ class StoreFile:
     written; then nothing has changed.
     """
 
-    def __init__(self, db: Database, path: Path) -> None:
+    def __init__(self, connection: Connection, path: Path) -> None:
         self.path = path
-        self._db = db
+        self._connection = connection
+        self._db = connection.db
         self._lock = threading.RLock()
 
     @classmethod
-    def open(cls: type[Opened], path: Path | str, timeout: float = 10.0) -> Opened:
+    def open(
+        cls: type[Opened], path: Path | str, timeout: float = 10.0, key: KeySource | None = None
+    ) -> Opened:
         """Open the file, make it where there is none, bring an older one up to date.
 
-        Waits `timeout` seconds where another process is writing. A file that is damaged, of another program
-        or of a newer version is refused with StoreError and stays as it is.
+        Waits `timeout` seconds where another process is writing. `key` gives the key where the file is
+        encrypted; None: $KINSIGHT_KEY_FILE names it. What a killed process left half made beside it goes.
+
+        Raises:
+            StoreError: the file is damaged, of another program or of a newer version; it stays as it is.
+            VaultError: it is encrypted and no key was given, or a wrong one; it stays as it is.
+            MissingPackage: it is encrypted and sqlcipher3 is not installed.
         """
         path = Path(path).resolve()
         with plain_errors(path):
-            store = cls(connect(path, timeout), path)
+            store = cls(connect(path, timeout, key), path)
+        sweep(workplace_of(path))
         with suppress(StoreError):
             store._finish_forgetting()
         return store
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether the file is; then nothing that is made from it may lie on the disk in plain."""
+        return bool(self.cipher)
+
+    @property
+    def cipher(self) -> str:
+        """Key and salt as SQLCipher takes them, "" where the file is not encrypted; not to be shown."""
+        return self._connection.cipher
+
     def close(self) -> None:
         """Close the file; nothing has to be saved."""
         with self._lock, plain_errors(self.path):
-            self._db.close()
+            self._connection.close()
 
     def __enter__(self: Opened) -> Opened:
         return self
@@ -65,6 +85,11 @@ class StoreFile:
         """A number that grows with every change; what was made from an older one is stale."""
         with self._reading() as db:
             return reading.generation(db)
+
+    def size(self) -> dict[str, int]:
+        """How many there are of: concept, alias, view, negative, vector, journal."""
+        with self._reading() as db:
+            return reading.counts(db)
 
     def check(self) -> list[str]:
         """What SQLite finds wrong in the file, empty is good; reads every page, so it takes its time."""
@@ -92,18 +117,23 @@ class StoreFile:
                     self._db.rollback()
 
     def snapshot(self, path: Path) -> None:
-        """Write the store as it is now into a new file, without free pages; others may go on writing."""
+        """Write the store as it is now into a new file, without free pages; others may go on writing.
+
+        It is encrypted as the store is, with the same key.
+        """
         with self._lock, plain_errors(self.path):
             self._db.execute("vacuum into ?", (str(path),))
 
-    def replace(self, other: Path) -> None:
-        """Take over everything from another store's file, in one transaction, and drop what is here.
+    def replace(self, other: StoreFile) -> None:
+        """Take over everything from another store, in one transaction, and drop what is here.
 
-        The other one must have been opened with this version before, which brings it up to date. Ids are the
-        other's; the generation goes on growing. It cannot be undone, but the journal that comes along can.
+        Ids are the other's; the generation goes on growing. It cannot be undone, but the journal that comes
+        along can. The other may be encrypted only where this one is.
         """
         with self._lock, plain_errors(self.path):
-            self._db.execute("attach database ? as incoming", (str(other),))
+            cipher = other.cipher
+            by_key, given = (" key ?", [cipher]) if self.encrypted else ("", [])
+            self._db.execute(f"attach database ? as incoming{by_key}", (str(other.path), *given))
             try:
                 with self._writing() as db:
                     replace_rows(db)
@@ -111,14 +141,11 @@ class StoreFile:
                 self._db.execute("detach database incoming")
 
     def _finish_forgetting(self) -> None:
-        """Overwrite what forgotten concepts left in free pages and in the log, if that is still due.
-
-        A backup that a killed process left half restored goes too.
-        """
+        """Overwrite what forgotten concepts left in free pages and in the log, if that is still due."""
         with self._lock, plain_errors(self.path):
             if not self._db.execute("select key from meta where key = 'forgetting'").fetchall():
                 return
-            shutil.rmtree(unpacking_folder(self.path), ignore_errors=True)
+            sweep(workplace_of(self.path))
             self._db.vacuum()
             [(busy, _, _)] = self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
             if busy:

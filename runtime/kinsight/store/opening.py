@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
-import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlite_utils import Database
 
-from kinsight.errors import StoreBusy, StoreDamaged, StoreError
+from kinsight.errors import StoreBusy, StoreDamaged, StoreError, VaultError
+from kinsight.store.driver import Header, database, database_errors, header
+from kinsight.store.keys import KeySource, key_from_environment, salt_of
 from kinsight.store.schema import APPLICATION_ID, MIGRATIONS
 
-DATABASE_ERRORS: tuple[type[Exception], ...] = (sqlite3.Error,)
-"""What a database driver raises; the driver of an encrypted store has its own tree beside sqlite3's."""
-
 _MAGIC = b"SQLite format 3\0"
+_CIPHER_PAGE = 4096  # bytes, SQLCipher's own choice
 _WRITABLE = "make the file and its folder writable for you, or choose another home with KINSIGHT_HOME"
 _SPACE = "free some space on that disk and try again"
 _DISK = "check the disk, its space and its quota"
@@ -51,7 +51,7 @@ def plain_errors(path: Path) -> Iterator[None]:
     """Turn what the database driver or the file system raises inside into a StoreError or StoreBusy."""
     try:
         yield
-    except DATABASE_ERRORS as error:
+    except database_errors() as error:
         raise _explained(path, error) from error
     except ValueError as error:  # a row, or the driver's own message, that cannot be decoded
         raise StoreDamaged(f"the store {path} is damaged", _BACKUP) from error
@@ -69,32 +69,71 @@ def _explained(path: Path, error: Exception) -> StoreError:
     return StoreError(f"the store {path} failed ({error})", "try again, and look at it with kinsight doctor")
 
 
-def connect(path: Path, timeout: float) -> Database:
+@dataclass
+class Connection:
+    """An open store's file."""
+
+    db: Database
+    cipher: str  # key and salt, as SQLCipher takes them; "" where it is not encrypted
+    header: Header
+
+    def close(self) -> None:
+        """Once and for all."""
+        self.db.close()
+        self.header.release()
+
+
+def connect(path: Path, timeout: float, key: KeySource | None) -> Connection:
     """Open the store at `path`, new or of any earlier version; wait `timeout` seconds for other processes.
 
-    Nothing is written before the file has proved to be a store that this version understands.
+    Nothing is written before the file has proved to be a store that this version understands. `key` is asked
+    where it is encrypted; None: by $KINSIGHT_KEY_FILE. Where the file was encrypted or decrypted while this
+    process waited for it, the new one is opened.
     """
     if not path.exists():
         _create(path)
-    _refuse_damaged(path)
-    db = _driver(path, timeout)
+    while True:
+        before = path.stat()
+        try:
+            return _connect(path, timeout, key)
+        except Exception:
+            if not os.path.samestat(before, path.stat()):
+                continue
+            raise
+
+
+def _connect(path: Path, timeout: float, key: KeySource | None) -> Connection:
+    first = header(path)
+    db = None
     try:
+        salt = salt_of(first.bytes)
+        cipher = "" if salt is None else (key or key_from_environment)(path).cipher(salt)
+        if first.fresh:
+            _refuse_damaged(path, first.bytes, encrypted=bool(cipher))
+        db = database(path, timeout, cipher)
+        if cipher:
+            _refuse_wrong_key(db, path)
         _refuse_foreign(db, path)
         _make_private(path)
         _set_up(db)
         _migrate(db)
     except BaseException:
-        db.close()
+        if db is not None:
+            db.close()
+        first.release()
         raise
-    return db
+    return Connection(db, cipher, first)
 
 
-def _driver(path: Path, timeout: float) -> Database:
-    """A bare connection to a file that exists."""
-    uri = path.absolute().as_uri() + "?mode=rw"
-    return Database(
-        sqlite3.connect(uri, uri=True, timeout=timeout, check_same_thread=False), execute_plugins=False
-    )
+def _refuse_wrong_key(db: Database, path: Path) -> None:
+    try:
+        db.execute("pragma application_id").fetchone()
+    except database_errors() as error:
+        if "not a database" not in str(error):
+            raise
+        problem = f"the key does not fit the store {path}, or its first page is damaged"
+        mend = "try again with its passphrase or key file; it is left as it is"
+        raise VaultError(problem, mend) from None
 
 
 def _set_up(db: Database) -> None:
@@ -110,7 +149,7 @@ def _create(path: Path) -> None:
     os.close(handle)
     fresh = Path(name)
     try:
-        with _driver(fresh, timeout=0) as db:
+        with database(fresh, timeout=0) as db:
             db.execute(f"pragma application_id = {APPLICATION_ID}")
             _set_up(db)
             _migrate(db)
@@ -123,11 +162,6 @@ def _create(path: Path) -> None:
 def leftovers(path: Path) -> tuple[Path, Path]:
     """The log and its index, which SQLite keeps beside its file."""
     return Path(f"{path}-wal"), Path(f"{path}-shm")
-
-
-def unpacking_folder(path: Path) -> Path:
-    """Where a backup lies while it is examined; what a killed process left there is of no use."""
-    return path.with_name(f"{path.name}-restoring")
 
 
 def _publish(fresh: Path, path: Path) -> None:
@@ -152,17 +186,15 @@ def _migrate(db: Database) -> None:
         raise
 
 
-def _refuse_damaged(path: Path) -> None:
+def _refuse_damaged(path: Path, first: bytes, encrypted: bool) -> None:
     """SQLite takes an empty file for a new database, drops the log beside it, and trusts a cut last page."""
-    with path.open("rb") as file:
-        header = file.read(100)
-    page_size = int.from_bytes(header[16:18], "big") or 1
+    page_size = _CIPHER_PAGE if encrypted else int.from_bytes(first[16:18], "big") or 1
     page_size = 65536 if page_size == 1 else page_size
     log = Path(f"{path}-wal")
     settled = not log.exists() or log.stat().st_size == 0
-    if not header:
+    if not first:
         raise StoreDamaged(f"the store {path} is empty: it was cut off", _BACKUP)
-    if not header.startswith(_MAGIC) or len(header) < 100:
+    if not (encrypted or first.startswith(_MAGIC)) or len(first) < 100:
         raise StoreDamaged(f"the store {path} is damaged: it does not begin like a database", _BACKUP)
     if settled and path.stat().st_size % page_size:
         raise StoreDamaged(f"the store {path} is damaged: its end is missing", _BACKUP)

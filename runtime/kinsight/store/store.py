@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from kinsight.errors import StoreError
 from kinsight.store import bringing, editing, journal, reading, regrouping
 from kinsight.store.file import StoreFile, next_generation
 from kinsight.store.forgetting import forget
 from kinsight.store.journal import Change, JournalEntry
 from kinsight.store.names import INFO_LENGTH, clean_name, clean_text
+from kinsight.store.opening import Connection
 from kinsight.store.records import (
     Arrival,
     Changes,
@@ -37,8 +36,8 @@ class Store(StoreFile):
     written; then nothing has changed.
     """
 
-    def __init__(self, db: Database, path: Path) -> None:
-        super().__init__(db, path)
+    def __init__(self, connection: Connection, path: Path) -> None:
+        super().__init__(connection, path)
         self.album = Shelf(self._reading, self._writing, self._changing)
 
     def concepts(self) -> list[Concept]:
@@ -97,11 +96,6 @@ class Store(StoreFile):
         """The last changes that can be undone, newest first."""
         with self._reading() as db:
             return journal.history(db, limit)
-
-    def size(self) -> dict[str, int]:
-        """How many there are of: concept, alias, view, negative, vector, journal."""
-        with self._reading() as db:
-            return reading.counts(db)
 
     def remember(self, view: NewView, name: str, category: str = "", info: str = "") -> Concept:
         """Add a concept with its first view.
