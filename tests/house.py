@@ -17,7 +17,10 @@ HALVES = {
 }
 
 FLOORS = {
-    "ground": {"types", "errors", "config", "tomlread", "bundle", "home", "metrics", "calibration"},
+    "ground": {
+        *("types", "errors", "config", "machine", "tomlread", "tomlwrite", "bundle", "home", "metrics"),
+        "calibration",
+    },
     "engines": {"session", "llm", "index", "store", "image"},
     "stages": {
         *("detect", "embed", "evidence", "recall", "why", "prompt", "teach", "marks", "chat", "album"),

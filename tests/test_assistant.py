@@ -279,7 +279,10 @@ def test_without_a_language_model_questions_are_refused_with_the_mend(uncalibrat
 
 def test_opening_says_what_was_chosen_and_why(tiny_bundle: Path, home: Path) -> None:
     with Assistant.open(Choices(home, str(tiny_bundle), "laptop-cpu")) as assistant:
-        assert assistant.reasons == ("bundle tiny: asked for with --bundle", "device laptop-cpu")
+        assert assistant.reasons == (
+            "bundle tiny: asked for with --bundle",
+            "device laptop-cpu: asked for with --device",
+        )
         assert assistant.home.store.is_file()
 
 

@@ -456,8 +456,21 @@ def test_a_choice_is_a_name_or_a_path(installed: Path, folder: Path, monkeypatch
 def test_a_choice_that_is_not_there_lists_what_is(installed: Path, choice: str) -> None:
     with pytest.raises(BundleError, match=rf"no bundle '{choice}': .*--bundle.*alpha, beta"):
         find_bundle(choice, None, installed, None)
-    with pytest.raises(BundleError, match=rf"no bundle '{choice}': .*alpha, beta"):
+    with pytest.raises(BundleError, match=r"alpha, beta"):
         find_bundle(None, choice, installed, None)
+
+
+def test_a_bundle_of_the_device_that_is_not_installed_yet_is_passed_over(
+    installed: Path, folder: Path
+) -> None:
+    found, reason = find_bundle(None, "small", installed, folder)
+    assert found == folder
+    assert reason.endswith("; the device config names small, get it with `kinsight pull small`")
+    shutil.rmtree(installed / "beta")
+    found, reason = find_bundle(None, "small", installed, folder)
+    assert found == installed / "alpha" and "`kinsight pull small`" in reason
+    with pytest.raises(BundleError, match=r"there is no bundle '\./small'"):
+        find_bundle(None, "./small", installed, folder)
 
 
 def test_no_choice_among_several_lists_them(installed: Path) -> None:
@@ -468,7 +481,7 @@ def test_no_choice_among_several_lists_them(installed: Path) -> None:
 
 
 def test_no_bundle_at_all_says_how_to_get_one(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"no bundles are in .*: write one with `kinsight-export bundle`"):
+    with pytest.raises(BundleError, match=r"no bundles are in .*: get one with `kinsight pull`, or write"):
         find_bundle(None, None, tmp_path / "bundles", None)
 
 

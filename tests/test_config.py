@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kinsight.config import DeviceConfig, load_device
+from kinsight.config import DeviceConfig, device_names, load_device
 from kinsight.errors import ConfigError
+from kinsight.machine import Machine, this_machine
 
 FULL = """
 [device]
@@ -17,11 +18,18 @@ providers = ["CUDAExecutionProvider", "CPUExecutionProvider"]
 threads = 4
 memory_mb = 6144
 bundle = "pocket"
+[provider_options.CUDAExecutionProvider]
+device_id = 0
+cudnn_conv_use_max_workspace = true
+gpu_mem_limit = "2147483648"
 [llm]
 gpu_layers = -1
 kv_type = "q8_0"
 flash_attention = true
+image_max_tokens = 128
 """
+LAPTOP = Machine("Linux", "x86_64", memory=16 << 30)
+CUDA = {"device_id": "0", "cudnn_conv_use_max_workspace": "1", "gpu_mem_limit": "2147483648"}
 
 
 @pytest.fixture(autouse=True)
@@ -43,32 +51,94 @@ def test_every_key(jetson: Path) -> None:
         threads=4,
         memory_mb=6144,
         bundle="pocket",
+        provider_options={"CUDAExecutionProvider": CUDA},
         gpu_layers=-1,
         kv_type="q8_0",
         flash_attention=True,
+        image_max_tokens=128,
     )
 
 
 def test_what_may_be_left_out(jetson: Path) -> None:
-    jetson.write_text(FULL.replace('bundle = "pocket"', "").partition("[llm]")[0], encoding="utf-8")
+    short = FULL.replace('bundle = "pocket"', "").partition("[provider_options")[0]
+    jetson.write_text(short, encoding="utf-8")
     device = load_device(jetson)
-    assert (device.bundle, device.gpu_layers, device.kv_type, device.flash_attention) == (
-        None,
-        0,
-        "f16",
-        False,
-    )
+    assert (device.bundle, device.provider_options, device.image_max_tokens) == (None, {}, None)
+    assert (device.gpu_layers, device.kv_type, device.flash_attention) == (0, "f16", False)
 
 
 def test_the_default_is_laptop_cpu() -> None:
-    device = load_device()
+    device = load_device(machine=LAPTOP)
     assert (device.name, device.providers, device.threads) == ("laptop-cpu", ("CPUExecutionProvider",), 0)
-    assert load_device("laptop-cpu") == device
+    assert device.reason == "no other device config knows a Linux x86_64"
+    assert load_device("laptop-cpu", machine=LAPTOP) == device
+
+
+BOARDS = {
+    "Raspberry Pi 4 Model B Rev 1.4": "raspberry-pi-4",
+    "Raspberry Pi 400 Rev 1.0": "raspberry-pi-4",
+    "Raspberry Pi Compute Module 4 Rev 1.1": "raspberry-pi-4",
+    "Raspberry Pi 5 Model B Rev 1.0": "raspberry-pi-5",
+    "Raspberry Pi 500 Rev 1.0": "raspberry-pi-5",
+    "Raspberry Pi Compute Module 5 Rev 1.0": "raspberry-pi-5",
+    "NVIDIA Jetson Orin Nano Developer Kit": "jetson-orin-nano",
+    "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super": "jetson-orin-nano",
+    "Raspberry Pi 3 Model B Plus Rev 1.3": "laptop-cpu",
+    "Radxa ROCK 5B": "laptop-cpu",
+}
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_board_is_recognised_by_its_device_tree(board: str, tmp_path: Path) -> None:
+    (tmp_path / "proc" / "device-tree").mkdir(parents=True)
+    (tmp_path / "proc" / "device-tree" / "model").write_bytes(board.encode() + b"\0")
+    machine = this_machine(tmp_path)
+    assert machine.name == board
+    device = load_device(machine=machine)
+    assert device.name == BOARDS[board]
+    assert board in device.reason
+
+
+def test_a_container_hides_the_device_tree_but_not_the_board(tmp_path: Path) -> None:
+    (tmp_path / "proc" / "sys" / "kernel").mkdir(parents=True)
+    (tmp_path / "proc" / "cpuinfo").write_text(
+        "processor\t: 0\n\nModel\t\t: Raspberry Pi 5 Model B Rev 1.1\n"
+    )
+    assert load_device(machine=this_machine(tmp_path)).name == "raspberry-pi-5"
+    (tmp_path / "proc" / "cpuinfo").write_text("processor\t: 0\n")
+    (tmp_path / "proc" / "sys" / "kernel" / "osrelease").write_text("5.15.148-tegra\n")
+    assert load_device(machine=this_machine(tmp_path)).name == "jetson-orin-nano"
+
+
+def test_a_mac_is_recognised_by_system_and_processor() -> None:
+    assert load_device(machine=Machine("Darwin", "arm64")).name == "apple-silicon"
+    assert load_device(machine=Machine("Darwin", "x86_64")).name == "laptop-cpu"
+
+
+def test_two_thirds_of_the_memory_where_the_config_leaves_it_open(tmp_path: Path) -> None:
+    """Of a container's memory where that is less."""
+    assert load_device("laptop-cpu", machine=LAPTOP).memory_mb == 10922
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "meminfo").write_text("MemTotal:        3884400 kB\nMemFree:  1 kB\n")
+    assert load_device("raspberry-pi-4", machine=this_machine(tmp_path)).memory_mb == 2528
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text(f"{3 << 29}\n")
+    assert load_device("raspberry-pi-4", machine=this_machine(tmp_path)).memory_mb == 1024
+    (tmp_path / "sys/fs/cgroup/memory.max").write_text("max\n")
+    assert load_device("raspberry-pi-4", machine=this_machine(tmp_path)).memory_mb == 2528
+
+
+def test_compiled_engines_are_kept_in_the_cache(tmp_path: Path) -> None:
+    engines = "trt_engine_cache_path"
+    kept = load_device("jetson-orin-nano", tmp_path).provider_options["TensorrtExecutionProvider"]
+    assert kept[engines] == f"{tmp_path}/tensorrt" and kept["trt_fp16_enable"] == "1"
+    assert engines not in load_device("jetson-orin-nano").provider_options["TensorrtExecutionProvider"]
 
 
 def test_every_config_that_ships_is_named_as_its_file() -> None:
     files = sorted((Path(__file__).parents[1] / "device_configs").glob("*.toml"))
-    assert "laptop-cpu" in [file.stem for file in files]
+    assert {"laptop-cpu", *BOARDS.values(), "apple-silicon"} == {file.stem for file in files}
+    assert device_names() == [file.stem for file in files]
     for file in files:
         assert load_device(file.stem) == load_device(file)
         assert load_device(file).name == file.stem
@@ -81,7 +151,7 @@ def test_the_environment_counts_where_nothing_is_asked_for(
     assert load_device().name == "jetson"
     assert load_device("laptop-cpu").name == "laptop-cpu"
     monkeypatch.setenv("KINSIGHT_DEVICE", "")
-    assert load_device().name == "laptop-cpu"
+    assert load_device(machine=LAPTOP).name == "laptop-cpu"
 
 
 def test_a_text_with_the_ending_or_a_slash_is_a_path(jetson: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +183,10 @@ def test_an_unknown_config_lists_the_known_ones(choice: str | Path, monkeypatch:
         ("threads = 4", 'threads = "4"', "'device.threads' is '4'", "it must be a whole number from 0"),
         ("threads = 4", "threads = -1", "'device.threads' is -1", "it must be a whole number from 0"),
         ("threads = 4", "threads = true", "'device.threads' is True", "it must be a whole number"),
-        ("6144", "0", "'device.memory_mb' is 0", "from 64"),
+        ("6144", "63", "'device.memory_mb' is 63", "it must be 0, or a whole number from 64"),
+        ("device_id = 0", "device_id = [0]", "'provider_options' is", "it must be tables"),
+        ("CUDAExecutionProvider]", "cuda]", "'provider_options' is", "named as execution providers"),
+        ("= 128", "= 0", "'llm.image_max_tokens' is 0", "from 1"),
         (
             '"CUDAExecutionProvider", "CPUExecutionProvider"',
             "",
@@ -124,7 +197,7 @@ def test_an_unknown_config_lists_the_known_ones(choice: str | Path, monkeypatch:
         ('"pocket"', '""', "'device.bundle' is ''", "not empty"),
         ("-1", "-2", "'llm.gpu_layers' is -2", "from -1"),
         ('"q8_0"', '"q4_0"', "'llm.kv_type' is 'q4_0'", '"f16" or "q8_0"'),
-        ("true", "1", "'llm.flash_attention' is 1", "true or false"),
+        ("attention = true", "attention = 1", "'llm.flash_attention' is 1", "true or false"),
         ("[device]", "[device", "jetson.toml is not TOML", "correct the file"),
         ("[device]", "[other]", "'other' is not known", "remove it"),
     ],

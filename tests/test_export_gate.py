@@ -10,9 +10,9 @@ import pytest
 from kinsight.errors import ParityError
 from kinsight.image import load
 from kinsight.tomlread import StrictToml
+from kinsight.tomlwrite import toml_bytes
 from kinsight_export.gate import Check, Fact, Report
 from kinsight_export.gate.show import plot_reports, print_reports
-from kinsight_export.tomlwrite import toml_bytes
 
 SAME = Check("raw outputs", "file against source, 3 pictures", "largest difference", 1e-5, 1e-3)
 ALIKE = Check("embeddings", "5 pictures", "lowest cosine", 0.99999, 0.9999, "at least")

@@ -20,6 +20,7 @@ import loose_parts
 from kinsight.bundle import Bundle, Calibration, Preprocess, check_hashes, read_bundle
 from kinsight.errors import BundleError
 from kinsight.tomlread import StrictToml
+from kinsight.tomlwrite import toml_bytes
 from kinsight_export.parts import (
     BundleSpec,
     DetectorSpec,
@@ -32,7 +33,6 @@ from kinsight_export.parts import (
     write_part,
 )
 from kinsight_export.parts.writing import _put_in_place
-from kinsight_export.tomlwrite import toml_bytes
 
 CALIBRATION = Calibration(((0.1, 0.0), (0.9, 1.0)), 0.8, 0.4, 0.1, 'the "drawn" world\\seed 7')
 PLAIN = (0.0, 0.0, 0.0)

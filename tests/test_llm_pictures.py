@@ -179,3 +179,14 @@ def test_a_model_without_eyes_refuses_a_picture(sentence: Llm, pair: tuple[Path,
 def test_a_picture_is_checked_at_birth(pixels: Pixels) -> None:
     with pytest.raises(ValueError, match=r"expected uint8 \(height, width, 3\)"):
         Picture(pixels)
+
+
+@pytest.mark.parametrize(
+    ("of_the_device", "allowed"), [(None, IMAGE_MAX_TOKENS), (5, 5), (9999, IMAGE_MAX_TOKENS)]
+)
+def test_a_picture_costs_what_both_bundle_and_device_allow(
+    pair: tuple[Path, Path], of_the_device: int | None, allowed: int
+) -> None:
+    here = dataclasses.replace(device(), image_max_tokens=of_the_device)
+    with load_llm(part(*pair, sees="photo"), here) as llm:
+        assert llm.part.image_max_tokens == allowed

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 
-from kinsight.config import DeviceConfig
+from kinsight.config import DeviceConfig, device_names, load_device
 from kinsight.errors import ModelError
 from kinsight.session import CPU, Session, choose_providers
 from tiny import DIM, VIEW_SIDE, make_image_tower
@@ -38,6 +39,46 @@ def test_the_cpu_is_there_even_where_the_config_forgets_it() -> None:
 def test_a_session_says_why_it_runs_where_it_runs(tower: Path, device: DeviceConfig) -> None:
     session = Session(tower, replace(device, providers=("NoSuchExecutionProvider", CPU), threads=1))
     assert "NoSuchExecutionProvider" in session.reason
+
+
+@pytest.mark.parametrize("name", device_names())
+def test_every_device_config_that_ships_runs_here_and_says_what_it_falls_back_on(
+    name: str, tower: Path
+) -> None:
+    device = replace(load_device(name), threads=1)
+    session = Session(tower, device)
+    there = onnxruntime.get_available_providers()
+    for provider in device.providers:
+        assert provider in session.reason
+        if provider not in there:
+            assert provider in session.reason.partition("not in this ONNX Runtime: ")[2]
+    assert session.run({"pixel_values": np.zeros((1, 3, VIEW_SIDE, VIEW_SIDE), np.float32)})
+
+
+def test_a_provider_that_cannot_be_started_leaves_the_cpu(
+    tower: Path, device: DeviceConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver that is missing, or an option of another version: ONNX Runtime raises, here in its stead."""
+    real = onnxruntime.InferenceSession
+
+    def start(
+        path: str, options: object, providers: list[str], provider_options: list[dict[str, str]]
+    ) -> object:
+        if provider_options[0] == {"no_such": "option"}:
+            raise RuntimeError("Unknown option: no_such")
+        return real(path, options, providers=providers, provider_options=provider_options)
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", start)
+    azure = "AzureExecutionProvider"
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [azure, CPU])
+    odd = replace(device, providers=(azure,), provider_options={azure: {"no_such": "option"}})
+    session = Session(tower, odd)
+    assert session.run({"pixel_values": np.zeros((1, 3, VIEW_SIDE, VIEW_SIDE), np.float32)})
+    refused = "on the CPU alone, as the others refused image.onnx (Unknown option: no_such)"
+    assert refused in session.reason
+    tower.write_bytes(b"no model")
+    with pytest.raises(ModelError, match=r"image\.onnx cannot be loaded"):
+        Session(tower, odd)
 
 
 def test_a_session_knows_its_shapes_with_none_for_a_free_axis(tower: Path, device: DeviceConfig) -> None:

@@ -86,11 +86,11 @@ class Assistant:
     def open(choices: Choices = Choices()) -> Assistant:
         """Opens home, device config and bundle, and checks the bundle's files against their stamp."""
         home = open_home(choices.home)
-        device = load_device(choices.device)
+        device = load_device(choices.device, home.cache)
         folder, reason = find_bundle(choices.bundle, device.bundle, home.bundles, pocket_folder())
         bundle = read_bundle(folder)
         verify_bundle(bundle, home.cache)
-        reasons = f"bundle {bundle.name}: {reason}", f"device {device.name}"
+        reasons = f"bundle {bundle.name}: {reason}", f"device {device.name}: {device.reason}"
         return Assistant(home, bundle, device, reasons, choices.key)
 
     def __enter__(self) -> Assistant:

@@ -38,17 +38,25 @@ class Session:
         """Raises ModelError where ONNX Runtime cannot load the file."""
         self.file = file
         providers, self.reason = choose_providers(device.providers)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = device.threads
-        options.log_severity_level = _ERRORS_ONLY
         try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+            self._session = _start(file, device, providers)
         except _FAILURES as error:
-            raise ModelError(f"{file.name} cannot be loaded ({_first_line(error)})", _MEND) from error
+            if providers == [CPU]:
+                raise _not_loaded(file, error) from error
+            self._session = self._on_the_cpu(file, device, error)
         if idle := [name for name in providers if name not in self._session.get_providers()]:
             self.reason += f"; could not be started: {', '.join(idle)}"
         self.inputs = {node.name: _shape(node.shape) for node in self._session.get_inputs()}
         self.outputs = {node.name: _shape(node.shape) for node in self._session.get_outputs()}
+
+    def _on_the_cpu(self, file: Path, device: DeviceConfig, error: Exception) -> onnxruntime.InferenceSession:
+        """What no other provider would take: a graph, its options or the driver may be at fault."""
+        try:
+            session = _start(file, device, [CPU])
+        except _FAILURES as also:
+            raise _not_loaded(file, also) from also
+        self.reason += f"; on the CPU alone, as the others refused {file.name} ({_first_line(error)})"
+        return session
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Runs the graph once; output name -> array. Raises ModelError where it refuses the feeds."""
@@ -58,6 +66,20 @@ class Session:
         except _FAILURES as error:
             raise ModelError(f"{self.file.name} failed ({_first_line(error)})", _MEND) from error
         return {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
+
+
+def _start(file: Path, device: DeviceConfig, providers: Sequence[str]) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = device.threads
+    options.log_severity_level = _ERRORS_ONLY
+    settings = [dict(device.provider_options.get(name, {})) for name in providers]
+    return onnxruntime.InferenceSession(
+        str(file), options, providers=list(providers), provider_options=settings
+    )
+
+
+def _not_loaded(file: Path, error: Exception) -> ModelError:
+    return ModelError(f"{file.name} cannot be loaded ({_first_line(error)})", _MEND)
 
 
 def choose_providers(wanted: Sequence[str]) -> tuple[list[str], str]:

@@ -16,6 +16,7 @@ from kinsight.bundle.files import BUNDLE_TOML
 from kinsight.bundle.verify import sha256_of
 from kinsight.errors import BundleError
 from kinsight.home import expanded
+from kinsight.tomlwrite import toml_bytes
 from kinsight_export.parts.folder import PART_TOML, Part, read_part
 from kinsight_export.parts.specs import (
     BundleSpec,
@@ -30,7 +31,6 @@ from kinsight_export.parts.specs import (
     llm_table,
     sources_of,
 )
-from kinsight_export.tomlwrite import toml_bytes
 
 DISK = "make the folder writable and its disk roomy enough"
 

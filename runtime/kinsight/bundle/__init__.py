@@ -1,7 +1,7 @@
 """The contract between the halves: a folder with bundle.toml, ONNX and GGUF files, read strictly."""
 
 from kinsight.bundle.cohort import read_cohort
-from kinsight.bundle.find import find_bundle, pocket_folder
+from kinsight.bundle.find import find_bundle, installed_bundles, pocket_folder
 from kinsight.bundle.parts import (
     Anchor,
     Bundle,
@@ -40,6 +40,7 @@ __all__ = [
     "World",
     "check_hashes",
     "find_bundle",
+    "installed_bundles",
     "pocket_folder",
     "read_bundle",
     "read_cohort",

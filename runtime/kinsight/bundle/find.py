@@ -14,19 +14,25 @@ def find_bundle(
 ) -> tuple[Path, str]:
     """(folder of the bundle, the reason for it in words).
 
-    `choice` and `device_bundle` are a path or a name in `bundles_folder`. BundleError lists what is there.
+    `choice` and `device_bundle` are a path or a name in `bundles_folder`. A device's bundle that is a name
+    and not installed yet is passed over, and the reason says so. BundleError lists what is there.
     """
     if choice:
         return _named(choice, bundles_folder, pocket), "asked for with --bundle"
+    installed, wanted = installed_bundles(bundles_folder), ""
     if device_bundle:
-        return _named(device_bundle, bundles_folder, pocket), "named by the device config"
-    installed = _installed(bundles_folder)
+        try:
+            return _named(device_bundle, bundles_folder, pocket), "named by the device config"
+        except BundleError:
+            if device_bundle != expanded(device_bundle).name:
+                raise
+        wanted = f"; the device config names {device_bundle}, get it with `kinsight pull {device_bundle}`"
     if len(installed) == 1:
-        return bundles_folder / installed[0], f"the only one in {bundles_folder}"
+        return bundles_folder / installed[0], f"the only one in {bundles_folder}{wanted}"
     found = f"{len(installed) or 'no'} bundles are in {bundles_folder}"
     if pocket:
-        return pocket, f"the built-in one, as {found} and none was asked for"
-    raise BundleError(f"{found} and none was asked for", _how_to_get(installed))
+        return pocket, f"the built-in one, as {found} and none was asked for{wanted}"
+    raise BundleError(f"{found} and none was asked for{wanted}", _how_to_get(installed))
 
 
 def pocket_folder() -> Path | None:
@@ -44,10 +50,10 @@ def _named(choice: str, bundles_folder: Path, pocket: Path | None) -> Path:
     for candidate in candidates:
         if is_bundle(candidate):
             return candidate
-    raise BundleError(f"there is no bundle {choice!r}", _how_to_get(_installed(bundles_folder)))
+    raise BundleError(f"there is no bundle {choice!r}", _how_to_get(installed_bundles(bundles_folder)))
 
 
-def _installed(bundles_folder: Path) -> list[str]:
+def installed_bundles(bundles_folder: Path) -> list[str]:
     """Names of the bundles, sorted; a hidden folder is one that is still being written."""
     return sorted(
         file.parent.name
@@ -59,4 +65,4 @@ def _installed(bundles_folder: Path) -> list[str]:
 def _how_to_get(installed: list[str]) -> str:
     if installed:
         return f"pass --bundle with a folder or one of these: {', '.join(installed)}"
-    return "write one with `kinsight-export bundle`, then pass its folder with --bundle"
+    return "get one with `kinsight pull`, or write one with `kinsight-export bundle` and pass its folder"

@@ -42,9 +42,13 @@ def load_llm(part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> 
     """Loads a bundle's language model and, where it sees, its picture encoder.
 
     `cache` is a folder for what the next process can use again: embeddings of pictures, and the model's
-    state after photo and references. Raises MissingPackage without llama-cpp-python, ModelError where a file
-    or the memory does not do; more than the device config allows is refused before anything is loaded.
+    state after photo and references. A picture costs what both bundle and device allow. Raises
+    MissingPackage without llama-cpp-python, ModelError where a file or the memory does not do; more than the
+    device config allows is refused before anything is loaded.
     """
+    library()  # without it nothing below matters
+    if part.image_max_tokens and device.image_max_tokens:
+        part = replace(part, image_max_tokens=min(part.image_max_tokens, device.image_max_tokens))
     return Llm(part, device, cache)
 
 
