@@ -1,4 +1,4 @@
-"""The benches of the store and the album: what they measure is measured, and nothing of the user's is touched."""
+"""The benches of the store and the album measure what they say, and touch nothing of the user's."""
 
 import numpy as np
 import pytest
@@ -22,12 +22,14 @@ def test_made_up_views_recur() -> None:
     vectors, queries = made_up(Task(400, 64, seed=3))
     assert vectors.dtype == queries.dtype == np.float32
     nearest = (queries @ vectors.T).argmax(axis=1) % 100
-    most = [(np.sort((query @ vectors.T))[-4:].mean()) for query in queries]
+    most = [(np.sort(query @ vectors.T)[-4:].mean()) for query in queries]
     assert len(set(nearest.tolist())) > 50 and np.mean(most) > 0.5
 
 
 def test_bench_recall(kinsight: Terminal) -> None:
-    said = kinsight("bench", "recall", "--views", "300", "--only", "kinsight", "--only", "numpy", "--dim", "8")
+    said = kinsight(
+        "bench", "recall", "--views", "300", "--only", "kinsight", "--only", "numpy", "--dim", "8"
+    )
     found = last_line(said)
     assert [(row["searcher"], row["found"]) for row in found["rows"]] == [("kinsight", 1.0), ("numpy", 1.0)]
     assert found["exact_ratio"]["300"] > 0 and found["left_out"] == []

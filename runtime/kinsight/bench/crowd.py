@@ -21,7 +21,7 @@ from kinsight.store import Incoming, IncomingCrop, now
 from kinsight.types import Photo
 
 _PICTURE_SIDE = 96  # pixels
-_STARTS = 5
+_STARTS = 3
 _ROUNDS = 7
 
 
