@@ -130,3 +130,10 @@ def typed(text: str, patch: pytest.MonkeyPatch) -> Iterator[None]:
         patched.setattr("sys.stdin", stdin)
         yield
     os.close(typist)
+
+
+def last_line(said: Said) -> dict[str, Any]:
+    """Of an eval or a bench: JSON in format 1."""
+    found: dict[str, Any] = json.loads(fine(said).out.splitlines()[-1])
+    assert found["format"] == 1
+    return found

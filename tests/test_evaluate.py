@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +21,7 @@ from kinsight.evaluate.retrieval import Scores
 from kinsight.evaluate.shots import strangers_in
 from kinsight.image import crop, load, save
 from kinsight.types import Floats, Regions
-from terminal import Said, Terminal, fine
+from terminal import Terminal, last_line
 from tiny import Blob, BlobPhoto, draw
 
 DIM = 24
@@ -57,12 +56,6 @@ def changing(name: str, first: int, photos: int = 4, alike: float = 0.8) -> list
 @pytest.fixture
 def reader(assistant: Assistant) -> Reader:
     return Reader(assistant.detector, assistant.embedder)
-
-
-def last_line(said: Said) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(fine(said).out.splitlines()[-1])
-    assert found["format"] == 1
-    return found
 
 
 def test_a_reader_sees_what_recall_sees(reader: Reader, assistant: Assistant, tmp_path: Path) -> None:

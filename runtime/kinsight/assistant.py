@@ -184,7 +184,8 @@ class Assistant:
         while self._memory is None or self._memory[0] != self.store.generation():
             if self.store.views_without_vector(self.bundle.embedder.id):
                 catch_up(self.store, self.embedder)
-            self._memory = read_memory(self.store, self.bundle.embedder.id, self.home.index)
+            folder = None if self.store.encrypted else self.home.index
+            self._memory = read_memory(self.store, self.bundle.embedder.id, folder)
         return self._memory[1]
 
     @cached_property

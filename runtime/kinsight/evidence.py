@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from kinsight.index import Index
+from kinsight.index import Index, cosines
 from kinsight.types import Floats
 
 COHORT_NEAREST = 8
@@ -90,15 +90,15 @@ def _of(concepts: Ids, vectors: Floats, memory: Memory, cohort: Floats) -> Evide
     rows = rows[np.argsort(memory.view_concepts[rows], kind="stable")]
     owners, views = memory.view_concepts[rows], memory.views.vectors[rows]
     starts = np.searchsorted(owners, concepts)
-    cosines = vectors @ views.T
-    order = np.lexsort((-cosines, np.broadcast_to(owners, cosines.shape)))
-    best = np.take_along_axis(cosines, order[:, starts], axis=1)
+    near = cosines(views, vectors).T
+    order = np.lexsort((-near, np.broadcast_to(owners, near.shape)))
+    best = np.take_along_axis(near, order[:, starts], axis=1)
     several = np.diff(np.append(starts, len(owners))) > 1
-    second = np.take_along_axis(cosines, order[:, starts + several], axis=1)
+    second = np.take_along_axis(near, order[:, starts + several], axis=1)
     scores = np.maximum((best + second) / 2, best - LONE_VIEW)
     if len(cohort) > 1:
-        itself = np.maximum.reduceat(views @ cohort.T, starts, axis=0).argmax(axis=1)
-        scores = scores - COHORT_WEIGHT * _cohort_means(vectors @ cohort.T)[:, itself]
+        itself = np.maximum.reduceat(cosines(views, cohort), starts, axis=0).argmax(axis=1)
+        scores = scores - COHORT_WEIGHT * _cohort_means(cosines(vectors, cohort))[:, itself]
     against = _against(vectors, concepts, memory)
     return Evidence(concepts, best, memory.view_ids[rows[order[:, starts]]], against, scores)
 
@@ -117,7 +117,7 @@ def _least_cohort(vectors: Floats, cohort: Floats) -> Floats:
     """float32 (m, 1): the least that the cohort can take from any concept; 0 without a cohort."""
     if len(cohort) < 2:
         return np.zeros((len(vectors), 1), np.float32)
-    least: Floats = _cohort_means(vectors @ cohort.T).min(axis=1, keepdims=True)
+    least: Floats = _cohort_means(cosines(vectors, cohort)).min(axis=1, keepdims=True)
     return least
 
 
@@ -125,8 +125,8 @@ def _against(vectors: Floats, concepts: Ids, memory: Memory) -> Floats:
     """float32 (m, c): cosine with the nearest negative of each concept, -1 where it has none."""
     nearest = np.full((len(vectors), len(concepts)), -1.0, np.float32)
     if len(memory.negatives):
-        cosines = vectors @ memory.negatives.T
+        near = cosines(memory.negatives, vectors).T
         for column in np.flatnonzero(np.isin(concepts, memory.negative_concepts)):
-            own = cosines[:, memory.negative_concepts == concepts[column]]
+            own = near[:, memory.negative_concepts == concepts[column]]
             nearest[:, column] = own.max(axis=1)
     return nearest

@@ -56,7 +56,7 @@ def _from_file(store: Store, file: IndexFile, generation: int) -> Entries | None
 
 
 def _keep(store: Store, file: IndexFile, entries: Entries, generation: int, file_from: int) -> None:
-    """Writes the file and then its checksum into the store; without either the next process reads as before."""
+    """Writes the file and its checksum into the store; without either the next process reads as before."""
     if len(entries.view_ids) < file_from:
         file.remove()
         return

@@ -10,12 +10,13 @@ import click
 from kinsight import __version__
 from kinsight.cli.album import album
 from kinsight.cli.asking import ask, caption, chat
+from kinsight.cli.benching import bench
 from kinsight.cli.desk import Desk, desk_options
 from kinsight.cli.door import enter
 from kinsight.cli.finding import find
 from kinsight.cli.inbox import inbox
 from kinsight.cli.keeping import concepts, edit, forget, history, show, undo
-from kinsight.cli.measuring import bench, evaluate
+from kinsight.cli.measuring import evaluate
 from kinsight.cli.regrouping import merge, move, split
 from kinsight.cli.storing import store
 from kinsight.cli.teaching import look, not_this, remember

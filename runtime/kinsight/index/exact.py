@@ -12,8 +12,10 @@ Keys = NDArray[np.int64]
 
 _SAMPLE = 2048
 """Rows of which the k-th best says from which cosine on the others can matter."""
-_FEW = 2
-"""Queries for which a plain loop is quicker than a matrix product."""
+_SMALL = 131_072
+"""Multiplications in one matrix product."""
+_LEAST_ROWS = 8
+"""Rows of one matrix product, at least; others go through in several rounds."""
 _BLOCK = 65_536
 """Rows that are held against all queries at once: 4 MB of cosines for 16 queries."""
 _ROUNDING = 2e-5
@@ -23,7 +25,7 @@ _RESCORED = 4096
 
 
 class Index:
-    """Vectors in memory, searched exhaustively with one matrix product.
+    """Vectors in memory, searched exhaustively.
 
     >>> index = Index(np.eye(3, dtype=np.float32), np.array([7, 8, 9]))
     >>> keys, similarities = index.search(np.array([[0.0, 0.6, 0.8]], np.float32), count=2)
@@ -83,9 +85,9 @@ class Index:
         if k == 0 or len(queries) == 0:
             return keys, similarities
         for at, rows in enumerate(self._candidates(queries, k)):
-            cosines = self._cosines(queries[at], rows)
-            best = np.lexsort((self._keys[rows], -cosines))[:k]
-            keys[at], similarities[at] = self._keys[rows[best]], cosines[best]
+            near = self._cosines(queries[at], rows)
+            best = np.lexsort((self._keys[rows], -near))[:k]
+            keys[at], similarities[at] = self._keys[rows[best]], near[best]
         return keys, similarities
 
     def _candidates(self, queries: Floats, k: int) -> list[Keys]:
@@ -93,11 +95,11 @@ class Index:
         least: Floats | None = None
         parts: list[tuple[Keys, Floats]] = []  # places in (n, m), and the cosines there
         for start in range(0, len(self), max(_BLOCK, k)):
-            cosines = _product(self._vectors[start : start + max(_BLOCK, k)], queries)
+            near = cosines(self._vectors[start : start + max(_BLOCK, k)], queries)
             if least is None:
-                least = _kth_best(cosines[: max(_SAMPLE, k)].T.copy(), k) - _ROUNDING
-            places = np.flatnonzero(cosines >= least)
-            parts.append((places + start * len(queries), cosines.ravel()[places]))
+                least = _kth_best(near[: max(_SAMPLE, k)].T.copy(), k) - _ROUNDING
+            places = np.flatnonzero(near >= least)
+            parts.append((places + start * len(queries), near.ravel()[places]))
         places, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
         rows, owners = np.divmod(places, len(queries))
         order = np.argsort(owners, kind="stable")
@@ -113,22 +115,41 @@ class Index:
             np.einsum("rd,d->r", self._vectors[rows[start : start + _RESCORED]], query)
             for start in range(0, len(rows), _RESCORED)
         ]
-        cosines: Floats = np.concatenate(parts)
-        return cosines
+        added: Floats = np.concatenate(parts)
+        return added
 
 
-def _product(vectors: Floats, queries: Floats) -> Floats:
-    """float32 (n, m): cosines. OpenBLAS takes twice the time of a plain loop for one vector or two."""
-    if len(queries) <= _FEW:
-        return np.ascontiguousarray(np.einsum("nd,md->mn", vectors, queries).T)
-    product: Floats = vectors @ queries.T
-    return product
+def cosines(vectors: Floats, others: Floats) -> Floats:
+    """float32 (n, m): of n vectors with m others, all of unit length, as many small matrix products.
+
+    OpenBLAS multiplies small ones without repacking them and without waking other cores: that takes half the
+    processor time of one large product, and a tenth on a busy machine, where cores that wait go on spinning.
+    For one vector a plain loop is quicker.
+    """
+    (n, dim), m = vectors.shape, len(others)
+    found = np.empty((n, m), np.float32)
+    if m == 1:
+        np.einsum("nd,d->n", vectors, others[0], out=found[:, 0])
+        return found
+    width = max(1, _SMALL // max(1, _LEAST_ROWS * dim))
+    for start in range(0, m, width):
+        columns = np.ascontiguousarray(others[start : start + width].T)
+        rows = max(1, _SMALL // max(1, columns.size))
+        whole = n - n % rows
+        part = np.empty((n, columns.shape[1]), np.float32)
+        stack = vectors[:whole].reshape(-1, rows, dim)
+        np.matmul(stack, columns, out=part[:whole].reshape(-1, rows, columns.shape[1]))
+        np.matmul(vectors[whole:], columns, out=part[whole:])
+        if width >= m:
+            return part
+        found[:, start : start + width] = part
+    return found
 
 
-def _kth_best(cosines: Floats, k: int) -> Floats:
+def _kth_best(values: Floats, k: int) -> Floats:
     """The k-th largest along the last axis."""
-    at = cosines.shape[-1] - k
-    kth: Floats = np.partition(cosines, at, axis=-1)[..., at]
+    at = values.shape[-1] - k
+    kth: Floats = np.partition(values, at, axis=-1)[..., at]
     return kth
 
 

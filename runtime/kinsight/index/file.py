@@ -61,7 +61,7 @@ class IndexFile:
         line = _MAGIC + json.dumps({**head, "negatives": len(entries.negative_ids)}).encode()
         data = bytearray(line.ljust(_HEAD - 1) + b"\n")
         for array in entries.arrays():
-            data += memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b""
+            data += np.ascontiguousarray(array).tobytes()
         try:
             if self.path.is_dir() and not self.path.is_symlink():
                 return None
@@ -73,7 +73,7 @@ class IndexFile:
     def read(self, sha256: str, generation: int) -> Entries | None:
         """The entries; None unless the file is exactly the one with this sha256 and of this generation."""
         data = _bytes_of(self.path)
-        if data is None or hashlib.sha256(data).hexdigest() != sha256:
+        if data is None or hashlib.sha256(data.data).hexdigest() != sha256:
             return None
         counts = _counts(bytes(data[:_HEAD]))
         if counts is None or counts["generation"] != generation:
@@ -88,13 +88,15 @@ class IndexFile:
 
 def _counts(head: bytes) -> dict[str, int] | None:
     """What the head says, None where it is none."""
+    if not head.startswith(_MAGIC):
+        return None
     try:
-        counts = json.loads(head[len(_MAGIC) :]) if head.startswith(_MAGIC) else None
+        counts = json.loads(head[len(_MAGIC) :])
     except ValueError:
         return None
-    names = {"generation", "views", "negatives", "dim"}
-    whole = isinstance(counts, dict) and all(type(value) is int and value >= 0 for value in counts.values())
-    return counts if whole and counts.keys() == names else None
+    if not isinstance(counts, dict) or counts.keys() != {"generation", "views", "negatives", "dim"}:
+        return None
+    return counts if all(type(value) is int and value >= 0 for value in counts.values()) else None
 
 
 def _entries(data: NDArray[np.uint8], views: int, negatives: int, dim: int) -> Entries | None:
@@ -129,7 +131,7 @@ def _bytes_of(path: Path) -> NDArray[np.uint8] | None:
                 return None
             data = np.empty(status.st_size, np.uint8)
             read = 0
-            while read < len(data) and (more := file.readinto(memoryview(data)[read:])):
+            while read < len(data) and (more := file.readinto(data[read:].data)):
                 read += more
     except (OSError, MemoryError):  # a folder, say
         return None

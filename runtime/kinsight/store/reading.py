@@ -119,7 +119,7 @@ def generation(db: Database) -> int:
 
 
 def index_seal(db: Database, embedder_id: str) -> str | None:
-    """The sha256, in hex, of the index file of this embedder; None where none was made of what is there now."""
+    """The sha256, in hex, of the index file of this embedder; None where none fits what is there now."""
     row = db.execute("select value from meta where key = ?", (f"index {embedder_id}",)).fetchone()
     written, _, sha256 = str(row[0]).partition(" ") if row else ("", "", "")
     return sha256 if written == str(generation(db)) else None
