@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from kinsight.store.keys import KeySource, key_from_environment, salt_of
 from kinsight.store.schema import APPLICATION_ID, MIGRATIONS
 
 _MAGIC = b"SQLite format 3\0"
+_UNFINISHED = ".new"
+_MAKING_SECONDS = 60  # more than anybody takes to make an empty store
 _CIPHER_PAGE = 4096  # bytes, SQLCipher's own choice
 _WRITABLE = "make the file and its folder writable for you, or choose another home with KINSIGHT_HOME"
 _SPACE = "free some space on that disk and try again"
@@ -92,6 +95,7 @@ def connect(path: Path, timeout: float, key: KeySource | None) -> Connection:
     """
     if not path.exists():
         _create(path)
+    _sweep_unfinished(path)
     while True:
         before = path.stat()
         try:
@@ -145,7 +149,7 @@ def _set_up(db: Database) -> None:
 
 def _create(path: Path) -> None:
     """Make an empty store beside `path` and put it there in one step: a half-made one is never seen."""
-    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".new", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=path.name, suffix=_UNFINISHED, dir=path.parent)
     os.close(handle)
     fresh = Path(name)
     try:
@@ -157,6 +161,14 @@ def _create(path: Path) -> None:
     finally:
         for leftover in (fresh, *leftovers(fresh)):
             leftover.unlink(missing_ok=True)
+
+
+def _sweep_unfinished(path: Path) -> None:
+    """What a killed process left of making a store, of which there is one by now."""
+    for file in path.parent.glob(f"{path.name}*{_UNFINISHED}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - file.stat().st_mtime > _MAKING_SECONDS:
+                file.unlink()
 
 
 def leftovers(path: Path) -> tuple[Path, Path]:

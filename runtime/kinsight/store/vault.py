@@ -91,7 +91,8 @@ def _handles(path: Path) -> Iterator[list[int]]:
 def _alone(path: Path, timeout: float, cipher: str) -> Iterator[Database]:
     """A connection beside which there is no other; the log is in the file and gone.
 
-    Only who is alone may leave the mode with a log, and in the exclusive mode the lock of a write stays.
+    Only who is alone may leave the mode with a log, and in the exclusive mode a lock once taken stays. Nothing
+    is written, so no journal with old pages can be left beside the new file.
     """
     db = database(path, timeout, cipher, sqlcipher=True)
     try:
@@ -99,7 +100,6 @@ def _alone(path: Path, timeout: float, cipher: str) -> Iterator[Database]:
             for step in ("journal_mode = delete", "locking_mode = exclusive", "temp_store = memory"):
                 db.execute(f"pragma {step}").fetchall()
             db.execute("begin exclusive")
-            db.execute("update meta set value = value where key = 'generation'")
             db.commit()
         except database_errors() as error:
             if "locked" not in str(error):
