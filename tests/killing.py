@@ -216,7 +216,7 @@ def content(path: Path) -> Content:
         seen = [store.vectors(embedder) for embedder in ("e", "another")]
         album, shots = store.album.photos(), store.album.shots("e")
     beside = sorted(file.name for file in path.parent.glob("store.db*") if ".new" not in file.name)
-    assert beside == ["store.db"], beside
+    assert beside == ["store.db"], [(name, path.with_name(name).stat().st_size) for name in beside]
     return (
         SECRETS.index(secret),
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from kinsight.store.keys import KeySource, key_from_environment, salt_of
 from kinsight.store.schema import APPLICATION_ID, MIGRATIONS
 
 _MAGIC = b"SQLite format 3\0"
+_LEAST_FREE = 1 << 20  # bytes
 _UNFINISHED = ".new"
 _MAKING_SECONDS = 60  # more than anybody takes to make an empty store
 _CIPHER_PAGE = 4096  # bytes, SQLCipher's own choice
@@ -64,8 +66,16 @@ def plain_errors(path: Path) -> Iterator[None]:
         raise StoreError(f"the store {path} cannot be opened ({reason})", mend) from error
 
 
+def _is_full(folder: Path) -> bool:
+    with suppress(OSError):
+        return shutil.disk_usage(folder).free < _LEAST_FREE
+    return False
+
+
 def _explained(path: Path, error: Exception) -> StoreError:
     text = str(error).lower()
+    if "disk i/o error" in text and _is_full(path.parent):  # the log's index could not grow, say
+        text = "disk is full"
     for signs, kind, problem, mend in _SYMPTOMS:
         if any(sign in text for sign in signs):
             return kind(f"the store {path} {problem}", mend)
@@ -120,6 +130,7 @@ def _connect(path: Path, timeout: float, key: KeySource | None) -> Connection:
         _refuse_foreign(db, path)
         _make_private(path)
         _set_up(db)
+        _drop_journal(db, path)
         _migrate(db)
     except BaseException:
         if db is not None:
@@ -145,6 +156,12 @@ def _set_up(db: Database) -> None:
     db.enable_wal()
     for setting in ("foreign_keys = on", "secure_delete = on", "synchronous = full", "temp_store = memory"):
         db.execute(f"pragma {setting}").fetchall()
+
+
+def _drop_journal(db: Database, path: Path) -> None:
+    """A process that is killed while it changes the mode leaves a journal with old pages and no use."""
+    if db.journal_mode == "wal":  # so nobody else can be in the mode that has a journal
+        journal_of(path).unlink(missing_ok=True)
 
 
 def _create(path: Path) -> None:
@@ -174,6 +191,11 @@ def _sweep_unfinished(path: Path) -> None:
 def leftovers(path: Path) -> tuple[Path, Path]:
     """The log and its index, which SQLite keeps beside its file."""
     return Path(f"{path}-wal"), Path(f"{path}-shm")
+
+
+def journal_of(path: Path) -> Path:
+    """What SQLite keeps beside its file where it keeps no log."""
+    return Path(f"{path}-journal")
 
 
 def _publish(fresh: Path, path: Path) -> None:
