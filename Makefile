@@ -69,8 +69,11 @@ $(TRAIN_READY): pyproject.toml
 	$(TRAIN_BIN)/pip install --quiet -e ".[train,bench,dev]"
 	@touch $@
 
-stress: $(READY)  ## 200 kills of a process that changes a store, 10,000 invented names: some minutes.
-	$(BIN)/python tests/stress.py --rounds 200 --names 10000
+ROUNDS ?= 200
+NAMES ?= 10000
+stress: $(READY)  ## Kills at every step of the vault, full disks, 200 kills of all deeds, 10,000 names: many minutes.
+	$(BIN)/pytest -m stress
+	$(BIN)/python tests/stress.py --rounds $(ROUNDS) --names $(NAMES)
 
 clean:  ## Deletes what was made here, but not your own data.
 	rm -rf $(VENV) $(TRAIN_VENV) build out .pytest_cache .mypy_cache .ruff_cache .hypothesis

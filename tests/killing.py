@@ -12,16 +12,20 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
+
 from children import ended, in_a_child
 from crops import crop
-from kinsight.errors import KinsightError
+from kinsight.errors import KinsightError, VaultError
 from kinsight.exchange import export_folder, read_folder
 from kinsight.image import encode_jpeg
-from kinsight.store import Changes, NewView, Store, backup, restore
+from kinsight.store import Changes, Key, Keys, Naming, NewView, Store, backup, keys, restore, rewrite
+from photos import SEER, new_photo
 from tiny import Blob, draw
 
 VERBS = {
@@ -38,6 +42,11 @@ VERBS = {
     "import": 1,
     "backup": 2,
     "restore": 1,
+    "album add": 4,
+    "album remove": 1,
+    "name": 2,
+    "re-embed": 2,
+    "vault": 2,
 }
 """How often each is done."""
 Content = tuple[object, ...]
@@ -66,14 +75,58 @@ def verb_of(number: int) -> str:
     return random.Random(number).choices([*VERBS], [*VERBS.values()])[0]
 
 
+SECRETS = (None, Key(b"one"), Key(b"other"))
+"""The keys that a store goes through, and none."""
+
+
+@contextlib.contextmanager
+def keys_at_once() -> Iterator[None]:
+    """What a key costs is in the format, not in what is tested here."""
+    cost, keys.COST = keys.COST, {"n": 2, "r": 8, "p": 1}
+    try:
+        yield
+    finally:
+        keys.COST = cost
+
+
+def key_of(path: Path) -> Key | None:
+    """Which of the keys fits now: a killed process leaves the old one or the new one."""
+    for secret in SECRETS:
+        with contextlib.suppress(VaultError):
+            Store.open(path, key=given(secret)).close()
+            return secret
+    raise AssertionError(f"no key fits {path}")
+
+
+def given(secret: Key | None) -> keys.KeySource | None:
+    return None if secret is None else lambda _: secret
+
+
+def opened(path: Path) -> Store:
+    return Store.open(path, key=given(key_of(path)))
+
+
+def bring_back(store: Path, archive: Path) -> None:
+    """Restore a backup, whichever key it has."""
+    own = given(key_of(store)) if store.exists() else None
+    for secret in SECRETS:
+        with contextlib.suppress(VaultError):
+            restore(store, archive, keys=Keys(own, given(secret)))
+            return
+    raise AssertionError(f"no key fits {archive}")
+
+
 def do(place: Place, number: int) -> None:
     """Deed `number`; one that is not possible changes nothing."""
     with contextlib.suppress(KinsightError, IndexError):
         if verb_of(number) == "restore":
-            restore(place.store, place.backup)
-            return
-        with Store.open(place.store) as store:
-            change(store, place, number)
+            bring_back(place.store, place.backup)
+        elif verb_of(number) == "vault":
+            old, new = key_of(place.store), SECRETS[number % len(SECRETS)]
+            rewrite(place.store, given(old), new)
+        else:
+            with opened(place.store) as store:
+                change(store, place, number)
 
 
 def change(store: Store, place: Place, number: int) -> None:
@@ -99,8 +152,25 @@ def change(store: Store, place: Place, number: int) -> None:
             store.undo_last(dice.randint(1, 3))
         case "forget":
             store.forget(names[0])
+        case "album add" | "album remove" | "name":
+            change_album(store, number)
+        case "re-embed":
+            owners = store.views_without_vector("another")
+            vectors = [crop(number + row).vector for row in range(len(owners))]
+            store.put_vectors("another", owners, np.array(vectors, np.float32).reshape(-1, 8))
         case going_out_or_in:
             carry(store, place, going_out_or_in)
+
+
+def change_album(store: Store, number: int) -> None:
+    match verb_of(number):
+        case "album add":
+            store.album.put(SEER, [new_photo(number + row, of=(number % 9, row)) for row in range(5)])
+        case "album remove":
+            store.album.remove([photo.id for photo in store.album.photos()[:3]])
+        case "name":
+            store.album.hide([(f"{number:064x}", (0.0, 0.0, 5.0, 5.0))], "hid a thing")
+            store.album.name(Naming(f"named {number}", (picture(number), picture(number + 1))))
 
 
 def carry(store: Store, place: Place, verb: str) -> None:
@@ -112,7 +182,8 @@ def carry(store: Store, place: Place, verb: str) -> None:
                 place.exported.rename(old)
             export_folder(store, place.exported, silent)
         case "import":
-            store.bring(read_folder(place.exported, silent), "rename")
+            doubled = "rename" if store.size()["concept"] < 40 else "skip"
+            store.bring(read_folder(place.exported, silent), doubled)
         case "backup":
             backup(store, place.backup, replace=True)
 
@@ -129,8 +200,9 @@ def picture(number: int) -> NewView:
 
 
 def content(path: Path) -> Content:
-    """All that a sound store holds, but for ids and dates."""
-    with Store.open(path) as store:
+    """All that a sound store holds, but for ids and dates, and which key fits it."""
+    secret = key_of(path)
+    with Store.open(path, key=given(secret)) as store:
         assert store.check() == []
         concepts = store.concepts()
         pictures = {
@@ -140,10 +212,13 @@ def content(path: Path) -> Content:
             for made in crops
         }
         size = store.size()
-        vectors = store.vectors("e")
-        assert len(vectors.view_ids) <= size["view"] and len(vectors.negative_ids) <= size["negative"]
         told = [entry.summary for entry in store.history(size["journal"] or 1)]
+        seen = [store.vectors(embedder) for embedder in ("e", "another")]
+        album, shots = store.album.photos(), store.album.shots("e")
+    beside = sorted(file.name for file in path.parent.glob("store.db*") if ".new" not in file.name)
+    assert beside == ["store.db"], [(name, path.with_name(name).stat().st_size) for name in beside]
     return (
+        SECRETS.index(secret),
         [
             (
                 *(concept.name, concept.aliases, concept.category, concept.info),
@@ -154,6 +229,9 @@ def content(path: Path) -> Content:
         ],
         told,
         size,
+        [(vectors.views.tobytes(), vectors.negatives.tobytes()) for vectors in seen],
+        [(photo.path, photo.sha256, photo.things) for photo in album],
+        (shots.vectors.tobytes(), shots.whole.tobytes(), shots.hidden.tolist()),
     )
 
 
@@ -163,7 +241,7 @@ def in_archive(archive: Path, scratch: Path) -> Content | None:
         return None
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
-    restore(scratch / "store.db", archive)
+    bring_back(scratch / "store.db", archive)
     return content(scratch / "store.db")
 
 
@@ -244,5 +322,6 @@ def done_well(ours: Place, well: Place, number: int, folder: Path) -> None:
 def report(folder: Path, rounds: int, seed: int) -> None:
     """Print what was done in `rounds` kills."""
     started = time.perf_counter()
-    counts = run(folder, rounds, seed)
+    with keys_at_once():
+        counts = run(folder, rounds, seed)
     print(f"{rounds} kills in {time.perf_counter() - started:.0f} s, all or nothing each time: {counts}")

@@ -95,7 +95,8 @@ class Terminal:
 
     def _line(self, words: Sequence[str | Path]) -> list[str]:
         device = self.home.with_name("one-thread.toml")
-        device.write_text(ONE_THREAD, encoding="utf-8")
+        if not device.exists():
+            device.write_text(ONE_THREAD, encoding="utf-8")
         options = ["--home", str(self.home), "--device", str(device)]
         options += ["--bundle", str(self.bundle)] if self.bundle else []
         return [*options, *map(str, words)]

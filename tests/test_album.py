@@ -352,7 +352,7 @@ def test_forgetting_takes_the_photos_along(
     album: Album, assistant: Assistant, inbox: dict[str, Group]
 ) -> None:
     album.name(inbox["purple"].id, Naming("Momo", ()))
-    assert assistant.store.forget("Momo") == 4
+    assert assistant.store.forget("Momo").photos == 4
     assert {colour_of(group) for group in album.groups()} <= {"green", "brown"}
     assert len(album.shots().photos) == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -197,3 +198,20 @@ def test_clear_leaves_no_file(tmp_path: Path) -> None:
     kept.flush()
     assert kept.get("a") is None and kept.get("b") is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_removed_is_not_filled_again(tmp_path: Path) -> None:
+    """Forgetting removes it; another process still has in memory what was forgotten."""
+    folder = tmp_path / "pictures"
+    kept = blobs(folder, memory=1000)
+    kept.put("a", b"1")
+    kept.flush()
+    kept.put("b", b"of the forgotten")
+    shutil.rmtree(folder)
+    kept.flush()
+    assert not folder.exists()
+    fresh = blobs(folder)
+    kept.put("c", b"of the forgotten")
+    kept.flush()
+    assert list(folder.iterdir()) == [] and fresh.get("c") is None
+    assert kept.get("c") == b"of the forgotten"

@@ -229,6 +229,16 @@ def test_a_store_of_a_newer_version_is_left_alone(path: Path) -> None:
     assert files(path) == before
 
 
+def test_what_a_killed_process_left_of_making_a_store_goes(path: Path) -> None:
+    filled(path)
+    old, new = path.with_name("store.dbabc.new"), path.with_name("store.dbxyz.new-wal")
+    for file in (old, new):
+        file.write_bytes(b"half a store")
+    os.utime(old, (1, 1))
+    Store.open(path).close()
+    assert not old.exists() and new.exists()
+
+
 def test_nothing_is_left_of_making_a_store(path: Path) -> None:
     Store.open(path).close()
     assert list(files(path)) == ["store.db"]

@@ -73,6 +73,18 @@ def test_forget_leaves_no_byte_behind(path: Path) -> None:
     assert found_in(path, needles) == []
 
 
+def test_forget_says_who_still_mentions_it(path: Path) -> None:
+    with Store.open(path) as store:
+        store.remember(crop(1), "Ann", info="the aunt of Momo")
+        store.remember(crop(2), "Momo", info="her name is Momo")
+        store.remember(crop(3), "Momona", info="nobody's, momo\u0301 least of all")
+        store.remember(crop(4), "Tom")
+        store.edit("Tom", Changes(add_aliases=("MOMO's cat",)))
+        assert store.forget("momo").mentioned_by == ("Ann", "Tom")
+        assert store.concept("Ann").info == "the aunt of Momo"
+        assert store.forget("Tom").mentioned_by == ()
+
+
 def test_forget_keeps_the_undo_of_others_with_a_longer_name(path: Path) -> None:
     with Store.open(path) as store:
         store.remember(crop(1), "Anna")

@@ -76,6 +76,7 @@ def test_a_name_goes_to_one_of_two_processes(path: Path) -> None:
 
 
 def test_killed_at_any_moment_all_or_nothing(tmp_path: Path) -> None:
-    counts = killing.run(tmp_path, rounds=5, seed=3)
+    with killing.keys_at_once():
+        counts = killing.run(tmp_path, rounds=5, seed=3)
     assert counts["remember"] > 5
     assert counts["killed"] > 0

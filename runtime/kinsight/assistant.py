@@ -19,7 +19,7 @@ from kinsight.home import Home, open_home
 from kinsight.image import decode, load
 from kinsight.memory import read_memory
 from kinsight.recall import Rules, recall
-from kinsight.store import KeySource, Store, Vectors
+from kinsight.store import Forgotten, KeySource, Store, Vectors
 from kinsight.types import Answer, Box, Concept, Floats, Photo, Pixels, Regions, Scene
 
 if TYPE_CHECKING:
@@ -233,6 +233,18 @@ class Assistant:
         view = new_view(scene.photo, choose(scene, "", None, number), self.embedder)
         refused = describe(scene, number - 1) if number else "the whole photo"
         return self.store.add_negative(name, view), refused
+
+    def forget(self, name: str) -> Forgotten:
+        """Deletes a concept for good, with all that was made of it.
+
+        Raises as `Store.forget` does, and HomeError where a cache cannot be removed.
+        """
+        concept = self.store.concept(name)
+        self.home.drop_caches()
+        forgotten = self.store.forget(concept.name)
+        self.home.drop_caches()  # what another process made of it meanwhile
+        self._eyed.clear()
+        return forgotten
 
     def ask(self, question: str, photo: Photo | str | Path | None = None) -> Answer:
         """Answers a question about a photo, or from what was told where there is no photo."""

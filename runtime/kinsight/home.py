@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -88,8 +89,9 @@ def open_home(path: Path | None = None) -> Home:
             inner.mkdir(mode=0o700, exist_ok=True)
     except OSError as cause:
         why = "not a folder" if isinstance(cause, FileExistsError) else cause.strerror
+        mend = "free some space on that disk" if cause.errno in (errno.ENOSPC, errno.EDQUOT) else _MEND
         raise HomeError(
-            f"the home folder {folder} cannot be used ({cause.filename or folder}: {why})", _MEND
+            f"the home folder {folder} cannot be used ({cause.filename or folder}: {why})", mend
         ) from None
     return home
 

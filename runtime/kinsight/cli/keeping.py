@@ -117,10 +117,13 @@ def forget(desk: Desk, name: str, yes: bool) -> None:
         if not yes and not click.confirm(f"Forget {what}? This cannot be undone.", err=True):
             raise click.Abort
         desk.opened_home().drop_caches()
-        left = store.forget(concept.name)
+        forgotten = store.forget(concept.name)
+        desk.opened_home().drop_caches()  # what another process made of it meanwhile
     say(f"{clean_line(concept.name)} is forgotten.")
-    if left:
-        say(f"{counted(left, 'photo')} that may show or name it left the album; the files stay.")
+    if forgotten.photos:
+        say(f"{counted(forgotten.photos, 'photo')} that may show or name it left the album; the files stay.")
+    for other in map(clean_line, forgotten.mentioned_by):
+        say(f'What you wrote about {other} still names it: kinsight edit "{other}" --info changes that.')
 
 
 @click.command(epilog="Examples: kinsight undo, kinsight undo 3")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import weakref
 from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
@@ -20,8 +21,15 @@ class Blobs:
     """
 
     def __init__(self, folder: Path | None, memory_bytes: int, disk_bytes: int) -> None:
-        """`folder`: made at the first write; None keeps everything in memory."""
+        """`folder`: made where it is absent; None keeps everything in memory.
+
+        Once it is removed, as at `forget`, nothing is written to disk any more: what is in memory, here or in
+        another process, may be of what was forgotten.
+        """
         self._folder = folder
+        self._handle = _opened(folder) if folder else None
+        if self._handle is not None:
+            weakref.finalize(self, os.close, self._handle)
         self._caps = memory_bytes, disk_bytes
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._held = 0  # bytes in memory
@@ -49,7 +57,8 @@ class Blobs:
             return
         waiting, self._unwritten = self._unwritten, {}
         with suppress(OSError):  # a cache less is no harm
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._handle is None or not os.path.samestat(os.fstat(self._handle), self._folder.stat()):
+                return
             self._make_room(sum(map(len, waiting.values())))
             for key, data in waiting.items():
                 self._write(self._file(key), data)
@@ -119,3 +128,11 @@ class Blobs:
                 return
             file.unlink(missing_ok=True)
             total -= size
+
+
+def _opened(folder: Path) -> int | None:
+    """A handle of the folder, made where it is absent: its number is given to no other while this is open."""
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return os.open(folder, os.O_RDONLY)
+    return None

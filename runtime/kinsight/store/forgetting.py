@@ -9,6 +9,7 @@ from sqlite_utils import Database
 
 from kinsight.store.journal import NAME_COLUMNS, unpack
 from kinsight.store.names import name_key
+from kinsight.store.records import Forgotten
 from kinsight.store.shelf import take_out
 from kinsight.store.showing import negatives_that_show
 from kinsight.types import Concept, Floats
@@ -16,16 +17,17 @@ from kinsight.types import Concept, Floats
 _TEXT_COLUMNS = ("category", "info", "fingerprint")
 
 
-def forget(db: Database, concept: Concept) -> int:
+def forget(db: Database, concept: Concept) -> Forgotten:
     """Delete a concept, its pictures among the negatives of others, and what journal and album know of it.
 
     A photo leaves the album, thumbnail and vectors and all, where it shows the concept or its path names it;
     the file stays where it is. Only leaving the region out would not do: the thumbnail and the vector of the
-    whole photo show it too, and what stays unnamed would soon ask for a name in the inbox. Returns how many
-    photos left.
+    whole photo show it too, and what stays unnamed would soon ask for a name in the inbox.
 
     An entry knows of it that touches it or mentions one of its names. Where such an entry is about another
     concept, the older ones about that concept go with it: undo must not jump over a change.
+
+    What the user wrote about others is theirs and stays, also where it names the forgotten.
     """
     keys = {name_key(name) for name in concept.names} | _former_keys(db, concept.id)
     shown = negatives_that_show(db, concept)
@@ -44,7 +46,17 @@ def forget(db: Database, concept: Concept) -> int:
     for row_id in shown:
         db.execute("delete from negative where id = ?", (row_id,))
     db.execute("delete from concept where id = ?", (concept.id,))
-    return left
+    return Forgotten(left, _mentioned_by(db, keys))
+
+
+def _mentioned_by(db: Database, keys: set[str]) -> tuple[str, ...]:
+    """Names of the concepts whose name, aliases, category or info still have one of the names in them."""
+    texts = db.execute(
+        "select name, name || char(10) || category || char(10) || info || char(10) || coalesce("
+        "(select group_concat(alias, char(10)) from alias where concept_id = concept.id), '')"
+        " from concept order by id"
+    )
+    return tuple(name for name, text in texts.fetchall() if _named_in(text, keys))
 
 
 def _photos_of(db: Database, concept: Concept, keys: set[str]) -> set[int]:
@@ -74,9 +86,9 @@ def _photos_of(db: Database, concept: Concept, keys: set[str]) -> set[int]:
     return found
 
 
-def _named_in(path: str, keys: set[str]) -> bool:
-    """A name stands in the path with no letter before or behind it."""
-    text = name_key(path)
+def _named_in(text: str, keys: set[str]) -> bool:
+    """A name stands in the text, a path say, with no letter before or behind it."""
+    text = name_key(text)
     return any(re.search(rf"(?<![^\W\d_]){re.escape(key)}(?![^\W\d_])", text) for key in keys)
 
 

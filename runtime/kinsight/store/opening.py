@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +20,9 @@ from kinsight.store.keys import KeySource, key_from_environment, salt_of
 from kinsight.store.schema import APPLICATION_ID, MIGRATIONS
 
 _MAGIC = b"SQLite format 3\0"
+_LEAST_FREE = 1 << 20  # bytes
+_UNFINISHED = ".new"
+_MAKING_SECONDS = 60  # more than anybody takes to make an empty store
 _CIPHER_PAGE = 4096  # bytes, SQLCipher's own choice
 _WRITABLE = "make the file and its folder writable for you, or choose another home with KINSIGHT_HOME"
 _SPACE = "free some space on that disk and try again"
@@ -61,8 +66,16 @@ def plain_errors(path: Path) -> Iterator[None]:
         raise StoreError(f"the store {path} cannot be opened ({reason})", mend) from error
 
 
+def _is_full(folder: Path) -> bool:
+    with suppress(OSError):
+        return shutil.disk_usage(folder).free < _LEAST_FREE
+    return False
+
+
 def _explained(path: Path, error: Exception) -> StoreError:
     text = str(error).lower()
+    if "disk i/o error" in text and _is_full(path.parent):  # the log's index could not grow, say
+        text = "disk is full"
     for signs, kind, problem, mend in _SYMPTOMS:
         if any(sign in text for sign in signs):
             return kind(f"the store {path} {problem}", mend)
@@ -92,6 +105,7 @@ def connect(path: Path, timeout: float, key: KeySource | None) -> Connection:
     """
     if not path.exists():
         _create(path)
+    _sweep_unfinished(path)
     while True:
         before = path.stat()
         try:
@@ -116,6 +130,7 @@ def _connect(path: Path, timeout: float, key: KeySource | None) -> Connection:
         _refuse_foreign(db, path)
         _make_private(path)
         _set_up(db)
+        _drop_journal(db, path)
         _migrate(db)
     except BaseException:
         if db is not None:
@@ -143,9 +158,15 @@ def _set_up(db: Database) -> None:
         db.execute(f"pragma {setting}").fetchall()
 
 
+def _drop_journal(db: Database, path: Path) -> None:
+    """A process that is killed while it changes the mode leaves a journal with old pages and no use."""
+    if db.journal_mode == "wal":  # so nobody else can be in the mode that has a journal
+        journal_of(path).unlink(missing_ok=True)
+
+
 def _create(path: Path) -> None:
     """Make an empty store beside `path` and put it there in one step: a half-made one is never seen."""
-    handle, name = tempfile.mkstemp(prefix=path.name, suffix=".new", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=path.name, suffix=_UNFINISHED, dir=path.parent)
     os.close(handle)
     fresh = Path(name)
     try:
@@ -159,9 +180,22 @@ def _create(path: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def _sweep_unfinished(path: Path) -> None:
+    """What a killed process left of making a store, of which there is one by now."""
+    for file in path.parent.glob(f"{path.name}*{_UNFINISHED}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - file.stat().st_mtime > _MAKING_SECONDS:
+                file.unlink()
+
+
 def leftovers(path: Path) -> tuple[Path, Path]:
     """The log and its index, which SQLite keeps beside its file."""
     return Path(f"{path}-wal"), Path(f"{path}-shm")
+
+
+def journal_of(path: Path) -> Path:
+    """What SQLite keeps beside its file where it keeps no log."""
+    return Path(f"{path}-journal")
 
 
 def _publish(fresh: Path, path: Path) -> None:

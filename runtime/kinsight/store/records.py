@@ -84,6 +84,14 @@ class Arrival:
     dropped_aliases: tuple[str, ...] = ()  # these are taken
 
 
+@dataclass(frozen=True)
+class Forgotten:
+    """What `forget` did beside deleting the concept."""
+
+    photos: int  # of the album, that may show or name it and left; their files stay
+    mentioned_by: tuple[str, ...]  # concepts whose texts still name it, as the user wrote them
+
+
 @dataclass(frozen=True, eq=False)
 class Vectors:
     """All vectors of one embedder, of n views and m negatives, each in the order of their ids."""

@@ -15,6 +15,7 @@ from kinsight.store.opening import Connection
 from kinsight.store.records import (
     Arrival,
     Changes,
+    Forgotten,
     Incoming,
     Kind,
     NewView,
@@ -213,19 +214,17 @@ class Store(StoreFile):
             next_generation(db)
             return summaries
 
-    def forget(self, name: str) -> int:
+    def forget(self, name: str) -> Forgotten:
         """Delete a concept with all that hangs on it, for good: no byte of it stays in the store's files.
 
-        Photos of the album that may show or name it leave the album, while their files stay; returns how many
-        these were.
-
-        Its entries leave the journal, and so do others that mention it; what the infos of other concepts say
-        stays. Where another process keeps the old pages from being overwritten, StoreBusy says so; the
-        concept is gone all the same, and the next `open` overwrites them.
+        Photos of the album that may show or name it leave the album, while their files stay. Its entries
+        leave the journal, and so do others that mention it; what the texts of other concepts say stays, and
+        whose these are is returned. Where another process keeps the old pages from being overwritten,
+        StoreBusy says so; the concept is gone all the same, and the next `open` overwrites them.
         """
         with self._writing() as db:
             concept = reading.concepts(db, reading.find(db, name))[0]
-            left = forget(db, concept)
+            forgotten = forget(db, concept)
             db.execute("insert or replace into meta (key, value) values ('forgetting', '1')")
             next_generation(db)
         try:
@@ -235,7 +234,7 @@ class Store(StoreFile):
                 f'"{concept.name}" is forgotten, but traces of it are still in the file: {error.problem}',
                 f"{error.mend}; they are overwritten when the store is opened the next time",
             ) from error
-        return left
+        return forgotten
 
     def put_vectors(self, embedder_id: str, owners: Sequence[Owner], vectors: Floats) -> int:
         """Keep what a new embedder made of stored pictures; return how many of the crops are still there.

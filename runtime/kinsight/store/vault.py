@@ -14,7 +14,7 @@ from kinsight.errors import StoreBusy, StoreDamaged, StoreError
 from kinsight.store.driver import database, database_errors, header, sqlcipher_driver
 from kinsight.store.file import StoreFile
 from kinsight.store.keys import Key, KeySource, new_salt, salt_of
-from kinsight.store.opening import leftovers, plain_errors
+from kinsight.store.opening import journal_of, leftovers, plain_errors
 from kinsight.store.schema import APPLICATION_ID
 from kinsight.store.workplace import overwrite, settle, workplace, workplace_of
 
@@ -91,7 +91,8 @@ def _handles(path: Path) -> Iterator[list[int]]:
 def _alone(path: Path, timeout: float, cipher: str) -> Iterator[Database]:
     """A connection beside which there is no other; the log is in the file and gone.
 
-    Only who is alone may leave the mode with a log, and in the exclusive mode the lock of a write stays.
+    Only who is alone may leave the mode with a log, and in the exclusive mode a lock once taken stays. The
+    journal of that change goes at once, so that no old page can be left beside the new file.
     """
     db = database(path, timeout, cipher, sqlcipher=True)
     try:
@@ -99,8 +100,8 @@ def _alone(path: Path, timeout: float, cipher: str) -> Iterator[Database]:
             for step in ("journal_mode = delete", "locking_mode = exclusive", "temp_store = memory"):
                 db.execute(f"pragma {step}").fetchall()
             db.execute("begin exclusive")
-            db.execute("update meta set value = value where key = 'generation'")
             db.commit()
+            journal_of(path).unlink(missing_ok=True)
         except database_errors() as error:
             if "locked" not in str(error):
                 raise
