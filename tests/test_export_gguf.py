@@ -22,8 +22,9 @@ from kinsight.config import DeviceConfig
 from kinsight.errors import ModelError
 from kinsight.llm import Generation, Picture, Text, Turn, load_llm
 from kinsight_export.gguf_file import converter, quantise, to_gguf, to_mmproj, unpack
+from kinsight_export.mllm.device import Device
 from kinsight_train.mllm.model import Mllm, save_hf
-from kinsight_train.mllm.parity import Device, mllm_parity, swapped
+from kinsight_train.mllm.parity import mllm_parity, swapped
 from kinsight_train.mllm.picture import preprocess
 from kinsight_train.mllm.tokenizer import MllmTokenizer
 from tiny_mllm import ANSWERS, SHAPE, asked, make_tokenizer, taught

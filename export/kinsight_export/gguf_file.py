@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -23,6 +25,7 @@ SHA256 = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"
 """Of the source distribution that `PACKAGE` names."""
 
 _SCRIPT, _LORA_SCRIPT = "convert_hf_to_gguf.py", "convert_lora_to_gguf.py"
+_EYES = ("--mmproj",)
 _NEEDED = (_SCRIPT, _LORA_SCRIPT, "conversion/", "gguf-py/gguf/", "LICENSE")
 _INSIDE = "vendor/llama.cpp/"
 _UNKNOWN_WORDS = "pre-tokenizer was not recognized"  # in the converter's output
@@ -70,12 +73,34 @@ def to_gguf(
 
     `pretokenizer`: llama.cpp's name of how a vocabulary cuts text into words, for one that it does not know.
     """
-    return _convert(_Job(hf_folder, _SCRIPT, pretokenizer), out, outtype, converter_folder)
+    _convert(hf_folder, [_Job(_SCRIPT, out, outtype)], converter_folder, pretokenizer)
+    return out
 
 
 def to_mmproj(hf_folder: Path, out: Path, outtype: OutType, converter_folder: Path) -> Path:
     """The picture encoder of a checkpoint. ModelError where it fails."""
-    return _convert(_Job(hf_folder, _SCRIPT, more=("--mmproj",)), out, outtype, converter_folder)
+    _convert(hf_folder, [_Job(_SCRIPT, out, outtype, _EYES)], converter_folder)
+    return out
+
+
+def to_pair(
+    hf_folder: Path, outs: Mapping[OutType, Path], llm: Path, converter_folder: Path, pretokenizer: str = ""
+) -> Path:
+    """The language model in f16, and picture encoders of several types, in one process: beginning takes long.
+
+    `outs` are those of the picture encoders. ModelError where it fails.
+    """
+    eyes = [_Job(_SCRIPT, out, outtype, _EYES) for outtype, out in outs.items()]
+    _convert(hf_folder, [_Job(_SCRIPT, llm, "f16"), *eyes], converter_folder, pretokenizer)
+    return llm
+
+
+def to_lora(adapter: Path, hf_folder: Path, out: Path, converter_folder: Path) -> Path:
+    """A LoRA adapter of a checkpoint as a GGUF file of its own, in f32. ModelError where it fails."""
+    _convert(
+        hf_folder, [_Job(_LORA_SCRIPT, out, "f32", ("--base", str(hf_folder)), adapter)], converter_folder
+    )
+    return out
 
 
 def quantise(source: Path, out: Path, kind: Kind) -> Path:
@@ -116,25 +141,31 @@ def _wanted(member: tarfile.TarInfo) -> Path | None:
 
 @dataclass(frozen=True)
 class _Job:
-    """What to convert, and with which of llama.cpp's scripts."""
+    """One run of one of llama.cpp's scripts."""
 
-    folder: Path
     script: str
-    pretokenizer: str = ""
+    out: Path
+    outtype: OutType
     more: tuple[str, ...] = ()
+    source: Path | None = None  # None: the checkpoint
+
+    def words(self, hf_folder: Path) -> list[str]:
+        """Its command line."""
+        files = ["--outfile", str(self.out), "--outtype", self.outtype]
+        return [self.script, str(self.source or hf_folder), *self.more, *files]
 
 
-def _convert(job: _Job, out: Path, outtype: OutType, converter_folder: Path) -> Path:
-    if not (job.folder / "config.json").is_file():
-        raise ModelError(f"{job.folder} holds no checkpoint", "name a folder with a config.json")
-    command = [sys.executable, str(_RUN), str(converter_folder), job.script, job.pretokenizer]
-    command += [str(job.folder), *job.more, "--outfile", str(out), "--outtype", outtype]
+def _convert(hf_folder: Path, jobs: Sequence[_Job], converter_folder: Path, pretokenizer: str = "") -> None:
+    if not (hf_folder / "config.json").is_file():
+        raise ModelError(f"{hf_folder} holds no checkpoint", "name a folder with a config.json")
+    words = json.dumps([job.words(hf_folder) for job in jobs])
+    command = [sys.executable, str(_RUN), str(converter_folder), pretokenizer, words]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_offline())
-    if done.returncode != 0 or not out.is_file():
-        out.unlink(missing_ok=True)
+    if done.returncode != 0 or not all(job.out.is_file() for job in jobs):
+        for job in jobs:
+            job.out.unlink(missing_ok=True)
         mend = _MEND_WORDS if _UNKNOWN_WORDS in done.stderr else _MEND_CHECKPOINT
-        raise ModelError(f"llama.cpp cannot convert {job.folder.name} ({_tail(done)})", mend)
-    return out
+        raise ModelError(f"llama.cpp cannot convert {hf_folder.name} ({_tail(done)})", mend)
 
 
 def _offline() -> dict[str, str]:

@@ -17,6 +17,7 @@ from kinsight.embed import Embedder
 from kinsight.errors import ModelError
 from kinsight.llm import Picture, Text, Turn
 from kinsight_export.gguf_file import converter, quantise, to_gguf, to_mmproj
+from kinsight_export.mllm.device import Device
 from kinsight_export.parts import (
     BundleSpec,
     DetectorSpec,
@@ -34,7 +35,7 @@ from kinsight_train.embedder.data import CONTEXT, RULE
 from kinsight_train.embedder.towers import DIM, Pair
 from kinsight_train.mllm import training as mllm
 from kinsight_train.mllm.model import Mllm, save_hf
-from kinsight_train.mllm.parity import Device, Parity, mllm_parity
+from kinsight_train.mllm.parity import Parity, mllm_parity
 from kinsight_train.mllm.sight import CHOOSERS, sight
 from kinsight_train.mllm.sorts import lesson
 from kinsight_train.mllm.tokenizer import END, MllmTokenizer

@@ -8,11 +8,12 @@ from typing import NoReturn
 import click
 
 from kinsight.cli.door import enter
-from kinsight_export.cli import bundle, calibrate, shape
+from kinsight_export.cli import bundle, calibrate, mllm, shape
 
 VERBS: tuple[click.Command, ...] = (
     bundle.bundle,
     calibrate.calibrate,
+    mllm.mllm,
     shape.shape,
 )
 """One row a verb, each the command of the module of its name."""

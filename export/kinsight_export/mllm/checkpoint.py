@@ -45,6 +45,7 @@ class Kind:
     end: str
     processor: str  # class name of the image processor
     pictures: Mapping[str, Any]  # of preprocessor_config.json
+    tokenizer: str = "PreTrainedTokenizerFast"
     begin: str | None = None
     text_architecture: str | None = None  # None: that of the whole
     ids: Mapping[str, str] = field(default_factory=dict)  # key of config.json -> control token
@@ -87,6 +88,7 @@ KINDS: dict[str, Kind] = {
         ),
         image_token="<image_soft_token>",
         template=_GEMMA,
+        tokenizer="GemmaTokenizer",
         begin="<bos>",
         end="<end_of_turn>",
         processor="Gemma3ImageProcessor",
@@ -158,22 +160,27 @@ def write_checkpoint(
 ) -> Path:
     """A checkpoint folder with random weights of unit scale, as transformers and the converter read it."""
     kind = KINDS[architecture.kind]
-    config = _config(architecture, kind, words)
-    with no_init_weights():
-        net = AutoModelForImageTextToText.from_config(config, dtype=dtype)
+    net = network(architecture, words, dtype)
     net.tie_weights()
     initialise(net, seed)
     folder.mkdir(parents=True, exist_ok=True)
     net.save_pretrained(folder)
     words.save(folder)
-    _write(folder / "config.json", _whole(config, architecture.kind, kind, folder))
+    _write(folder / "config.json", _whole(net.config, architecture.kind, kind, folder))
     pictures = {"image_processor_type": kind.processor, **kind.pictures, **architecture.pictures}
-    marks = {"eos_token": kind.end, **({"bos_token": kind.begin} if kind.begin else {})}
-    tokenizer = {"tokenizer_class": "PreTrainedTokenizerFast", **marks, "chat_template": kind.template}
+    marks: dict[str, Any] = {"eos_token": kind.end, **({"bos_token": kind.begin} if kind.begin else {})}
+    marks["additional_special_tokens"] = list(kind.controls)
+    tokenizer = {"tokenizer_class": kind.tokenizer, **marks, "chat_template": kind.template}
     _write(folder / "preprocessor_config.json", pictures)
-    if not (folder / "tokenizer_config.json").exists():
-        _write(folder / "tokenizer_config.json", tokenizer)
+    _write(folder / "tokenizer_config.json", tokenizer)
     return folder
+
+
+def network(architecture: Architecture, words: Words, dtype: torch.dtype = torch.float32) -> Any:
+    """transformers' model of that architecture; its weights are whatever lay in memory."""
+    config = _config(architecture, KINDS[architecture.kind], words)
+    with no_init_weights():
+        return AutoModelForImageTextToText.from_config(config, dtype=dtype)
 
 
 def _whole(config: PretrainedConfig, name: str, kind: Kind, folder: Path) -> dict[str, Any]:

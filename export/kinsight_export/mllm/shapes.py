@@ -11,7 +11,7 @@ from typing import Any
 
 from kinsight.bundle import Bundle, pocket_folder, read_bundle
 from kinsight.errors import BundleError, ConfigError
-from kinsight_export.gguf_file import Kind, OutType, quantise, to_gguf, to_mmproj
+from kinsight_export.gguf_file import Kind, OutType, quantise, to_pair
 from kinsight_export.mllm.checkpoint import KINDS, Architecture, write_checkpoint
 from kinsight_export.mllm.vocabulary import PRETOKENIZER, smollm2
 from kinsight_export.parts import BundleSpec, LlmSpec, parts_of, write_bundle
@@ -89,6 +89,7 @@ SHAPES: dict[str, Shape] = {
                 "max_position_embeddings": 262_144,
                 "rope_theta": 5_000_000.0,
                 "rms_norm_eps": 1e-6,
+                "tie_word_embeddings": True,
                 "rope_scaling": {
                     "rope_type": "default",
                     "mrope_section": [24, 20, 20],
@@ -152,8 +153,8 @@ def write_shape(order: ShapeOrder, converter_folder: Path, say: Say) -> Bundle:
         dtype = getattr(torch, shape.dtype)
         checkpoint = write_checkpoint(shape.architecture, words, folder / "checkpoint", order.seed, dtype)
         say("converting ...")
-        whole = to_gguf(checkpoint, folder / "whole.gguf", "f16", converter_folder, PRETOKENIZER)
-        mmproj = to_mmproj(checkpoint, folder / "mmproj.gguf", shape.mmproj, converter_folder)
+        whole, mmproj = folder / "whole.gguf", folder / "mmproj.gguf"
+        to_pair(checkpoint, {shape.mmproj: mmproj}, whole, converter_folder, PRETOKENIZER)
         shutil.rmtree(checkpoint)
         say(f"quantising to {shape.llm} ...")
         llm = quantise(whole, folder / "llm.gguf", shape.llm)

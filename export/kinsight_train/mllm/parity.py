@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from kinsight.bundle import LlmPart
-from kinsight.config import DeviceConfig
 from kinsight.llm import Part, Picture, Turn
-from kinsight.llm.blobs import Blobs
-from kinsight.llm.model import Model
-from kinsight.llm.spans import PictureSpan, Prompt, TextSpan
-from kinsight.llm.template import ChatTemplate
-from kinsight.llm.vision import VisionEncoder
 from kinsight.types import Floats
+from kinsight_export.mllm.device import Device
 from kinsight_train.mllm.model import Mllm, MllmShape, Rows, picture_numbers
 from kinsight_train.mllm.picture import preprocess
 from kinsight_train.mllm.tokenizer import MllmTokenizer
@@ -33,52 +26,6 @@ class Parity:
     largest_difference: float  # of a logit, where the pictures are in order
     swapped_difference: float  # on the device, pictures turned round; the median over prompts; nan: none
     spread: float  # standard deviation of the logits in torch, to judge a difference by
-
-
-class Device:
-    """The pocket model in llama.cpp, step by step as `kinsight.llm` does it."""
-
-    def __init__(self, part: LlmPart, config: DeviceConfig) -> None:
-        self._model = Model(part, config)
-        words = self._words = self._model.vocabulary
-        self._eyes = VisionEncoder(part, self._model, config, Blobs(None, 0, 0), "")
-        self._template = ChatTemplate(words.chat_template, words.bos, words.eos, words.adds_bos)
-
-    def close(self) -> None:
-        """Gives all memory back."""
-        self._eyes.close()
-        self._model.close()
-
-    def tokens(self, turns: Sequence[Turn], picture: int) -> list[int]:
-        """Token ids of a prompt, `picture` standing for every embedding of one."""
-        with self._read(self._template.parts(turns)) as prompt:
-            return [token for span in prompt.spans for token in _tokens(span, picture)]
-
-    def embeddings(self, picture: Picture) -> Floats:
-        """float32 (tokens, hidden): what the encoder makes of a picture."""
-        with self._read([picture]) as prompt:
-            return next(self._eyes.encode(span) for span in prompt.spans if isinstance(span, PictureSpan))
-
-    def logits(self, turns: Sequence[Turn]) -> Floats:
-        """float32 (vocabulary,): after a prompt."""
-        self._model.clear()
-        position = 0
-        with self._read(self._template.parts(turns)) as prompt:
-            for span in prompt.spans:
-                if isinstance(span, TextSpan):
-                    self._model.decode(span.tokens, position)
-                    position += len(span)
-                else:
-                    self._eyes.read(span, self._eyes.encode(span), position)
-                    position += span.positions
-        return np.array(self._model.logits())
-
-    @contextmanager
-    def _read(self, parts: Sequence[Part]) -> Iterator[Prompt]:
-        prompt = self._eyes.prompt([piece for part in parts for piece in self._words.plain(part)])
-        with ExitStack() as stack:
-            stack.callback(prompt.close)
-            yield prompt
 
 
 def mllm_parity(
@@ -142,10 +89,6 @@ def swapped(turns: Sequence[Turn]) -> list[Turn] | None:
         return replace(turn, parts=tuple(parts))
 
     return [other(turn) for turn in turns]
-
-
-def _tokens(span: TextSpan | PictureSpan, picture: int) -> Sequence[int]:
-    return span.tokens if isinstance(span, TextSpan) else [picture] * len(span)
 
 
 def _distance(one: Floats, other: Floats) -> float:

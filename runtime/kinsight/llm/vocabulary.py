@@ -32,12 +32,12 @@ class Vocabulary:
     @property
     def bos(self) -> str:
         """The text of the token that begins a sequence, or ""."""
-        return self._name(self._llama.llama_vocab_bos(self.handle))
+        return self.name(self._llama.llama_vocab_bos(self.handle))
 
     @property
     def eos(self) -> str:
         """The text of the token that ends a sequence, or ""."""
-        return self._name(self._llama.llama_vocab_eos(self.handle))
+        return self.name(self._llama.llama_vocab_eos(self.handle))
 
     @property
     def adds_bos(self) -> bool:
@@ -82,7 +82,7 @@ class Vocabulary:
             for part in controls
             for token in self.tokens(part)
             if self._llama.llama_vocab_get_attr(self.handle, token) & user_defined
-            and self._name(token).strip()
+            and self.name(token).strip()
         )
 
     def plain(self, part: Part) -> list[Part]:
@@ -96,7 +96,7 @@ class Vocabulary:
         found = next((token for token in self.tokens(part) if self._is_reserved(token)), None)
         if found is None:
             return [part]
-        name = self._name(found)
+        name = self.name(found)
         if len(name) < 2 or name not in part.text:
             return [
                 Text(letter)
@@ -110,7 +110,7 @@ class Vocabulary:
     def _is_reserved(self, token: int) -> bool:
         return token in self._reserved or self.ends(token)
 
-    def _name(self, token: int) -> str:
+    def name(self, token: int) -> str:
         """A token as the file writes it; "" for one that it does not have."""
         if token < 0:
             return ""
