@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
-from kinsight_export.cli.options import A_FILE, finish, needs_torch, verb_options
+from kinsight_export.cli.options import A_FILE, PartWish, finish, verb_options
 
 if TYPE_CHECKING:
     from kinsight_export.gate import Report
@@ -19,16 +19,9 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Wish:
+class Wish(PartWish):
     """The options of this verb."""
 
-    out: Path = field(default_factory=Path)
-    photos: Path | None = None
-    size: tuple[int, int] | None = None
-    licence: str | None = None
-    accept: tuple[str, ...] = ()
-    replace: bool = False
-    plot: Path | None = None
     head: str | None = None
     labels: Path | None = None
     settings: tuple[str, ...] = ()
@@ -92,17 +85,18 @@ def _made(source: str, wish: Wish, scratch: Path, pictures: Pictures) -> tuple[D
     from kinsight_export.adopted import Thresholds, adopt, judge_adopted
     from kinsight_export.licences import ULTRALYTICS, accepted, licence_of, required_licence
     from kinsight_export.making import make_detector
+    from kinsight_export.sources import need_libraries
 
     thresholds, path = Thresholds(wish.score_threshold, wish.iou_threshold), Path(source)
     if path.suffix in (".pt", ".yaml", ".yml"):
         accepted(ULTRALYTICS, wish.accept, f"{path.name} and what is made of it")
-        needs_torch()
+        need_libraries()
         from kinsight_export.sources.ultralytics_yolo import open_yolo
 
         yolo = open_yolo(source, wish.size, _vocabulary(wish), wish.classes_as_input)
         return make_detector(yolo, scratch, thresholds, pictures)
     if path.is_dir():
-        needs_torch()
+        need_libraries()
         from kinsight_export.sources.transformers_detectors import open_checkpoint
 
         licence = required_licence(wish.licence or licence_of(path), wish.accept, path.name)

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
 
-from kinsight_export.cli.options import finish, needs_torch, verb_options
+from kinsight_export.cli.options import PartWish, finish, verb_options
 
 
 @dataclass
-class Wish:
+class Wish(PartWish):
     """The options of this verb."""
 
-    out: Path = field(default_factory=Path)
-    photos: Path | None = None
-    size: tuple[int, int] | None = None
-    licence: str | None = None
-    accept: tuple[str, ...] = ()
-    replace: bool = False
-    plot: Path | None = None
     id: str | None = None
     stretch: bool = False
 
@@ -47,11 +40,13 @@ def embedder(context: click.Context, checkpoint: Path) -> None:
     CHECKPOINT is a folder of transformers: CLIP, SigLIP or SigLIP2 (a tower for pictures and one for words),
     or DINOv2 (pictures alone). The preprocessing is read from its processor.
     """
-    needs_torch()
     from kinsight_export.gate.pictures import pictures_of
     from kinsight_export.licences import licence_of, required_licence
     from kinsight_export.making import Pictures, make_embedder
     from kinsight_export.parts import write_part
+    from kinsight_export.sources import need_libraries
+
+    need_libraries()
     from kinsight_export.sources.transformers_embedders import open_embedder
 
     wish = context.ensure_object(Wish)

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from kinsight.cli.desk import into
-from kinsight.errors import MissingPackage
 
 if TYPE_CHECKING:
     from kinsight_export.gate import Report
 
 A_FILE = click.Path(path_type=Path)
 """A file or folder; whoever uses it says what is wrong with it."""
+
+
+@dataclass
+class PartWish:
+    """The options that all verbs for parts have."""
+
+    out: Path = field(default_factory=Path)
+    photos: Path | None = None
+    size: tuple[int, int] | None = None
+    licence: str | None = None
+    accept: tuple[str, ...] = ()
+    replace: bool = False
+    plot: Path | None = None
 
 
 class _Size(click.ParamType[tuple[int, int]]):
@@ -58,14 +71,6 @@ def verb_options(kind: type, own: Mapping[str, Mapping[str, Any]]) -> list[click
         click.Option(names.split(), expose_value=False, callback=into(kind), **settings)
         for names, settings in rows.items()
     ]
-
-
-def needs_torch() -> None:
-    """MissingPackage where the libraries of the source models are not there."""
-    from importlib.util import find_spec
-
-    if missing := [name for name in ("torch", "transformers", "onnx") if not find_spec(name)]:
-        raise MissingPackage(f"{missing[0]} is not installed", "pip install 'kinsight[export]'")
 
 
 def finish(reports: Sequence[Report], plot: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""Does the runtime prepare a picture as the source does; and if not, what is it that differs?"""
+"""Whether the runtime prepares a picture as the source does, and if not, what it is that differs."""
 
 from __future__ import annotations
 
