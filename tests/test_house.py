@@ -46,12 +46,6 @@ PACKAGES = {
         "kinsight_export.quantise",
         "kinsight_export.sources",
     },
-    "onnx": {
-        "kinsight_export.adopted",
-        "kinsight_export.gate",
-        "kinsight_export.quantise",
-        "kinsight_export.sources",
-    },
     "peft": {"kinsight_export.mllm"},
     "pillow_heif": {"kinsight.image"},
     "platformdirs": {"kinsight.home"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from kinsight.types import Pixels
 from kinsight_export.adopted import Thresholds
 from kinsight_export.gate import Report
 from kinsight_export.parts import DetectorSpec, EmbedderSpec, TextSpec
+from kinsight_export.room import check_room
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,7 +40,7 @@ def make_detector(
     from kinsight_export.gate.detector import judge_detector
     from kinsight_export.onnx_file import Names, export_onnx
 
-    check_room([source.module], scratch)
+    check_size([source.module], scratch)
     width, height = source.rule.size_wh
     example: tuple[Any, ...] = (torch.zeros(1, 3, height, width),)
     inputs: tuple[str, ...] = ("images",)
@@ -63,7 +63,7 @@ def make_embedder(source: EmbedderSource, scratch: Path, pictures: Pictures) -> 
     from kinsight_export.gate.embedder import judge_embedder
     from kinsight_export.onnx_file import Names, export_onnx
 
-    check_room([source.image, *([source.text.module] if source.text else [])], scratch)
+    check_size([source.image, *([source.text.module] if source.text else [])], scratch)
     width, height = source.rule.size_wh
     image, text = scratch / "image.onnx", None
     names = Names(("pixel_values",), ("image_embeds",))
@@ -77,40 +77,13 @@ def make_embedder(source: EmbedderSource, scratch: Path, pictures: Pictures) -> 
     return spec, judge_embedder(source, spec, pictures.pixels, pictures.words)
 
 
-def check_room(modules: Sequence[nn.Module], folder: Path) -> None:
+def check_size(modules: Sequence[nn.Module], folder: Path) -> None:
     """ModelError where the disk or the memory has no room for an export, or ONNX none for so many weights."""
     sizes = [sum(p.numel() * p.element_size() for p in module.state_dict().values()) for module in modules]
-    biggest = max(sizes)
-    if biggest > _MOST_BYTES:
+    if max(sizes) > _MOST_BYTES:
+        gigabytes = f"{max(sizes) / 1e9:.1f} GB"
         raise ModelError(
-            f"its weights are {_gb(biggest)}, and one ONNX file holds no more than {_gb(_MOST_BYTES)}",
+            f"its weights are {gigabytes}, and one ONNX file holds no more than {_MOST_BYTES / 1e9:.1f} GB",
             "use a smaller model",
         )
-    free = shutil.disk_usage(folder).free
-    if free < 2 * sum(sizes):
-        raise ModelError(
-            f"an export needs {_gb(2 * sum(sizes))} on the disk of {folder}, and {_gb(free)} are free",
-            "make room, or set TMPDIR to a folder on another disk",
-        )
-    memory = free_memory()
-    if memory is not None and memory < _COPIES * biggest:
-        raise ModelError(
-            f"an export needs {_gb(_COPIES * biggest)} of memory, and {_gb(memory)} are free",
-            "close other programs, or use a machine with more memory",
-        )
-
-
-def free_memory() -> int | None:
-    """Bytes that a process may still take; None where the system does not tell."""
-    meminfo = Path("/proc/meminfo")
-    if not meminfo.is_file():
-        return None
-    rows = dict(
-        line.split(":", 1) for line in meminfo.read_text(encoding="utf-8").splitlines() if ":" in line
-    )
-    available = rows.get("MemAvailable", "").split()
-    return int(available[0]) * 1024 if available else None
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.1f} GB"
+    check_room("an export", folder, 2 * sum(sizes), _COPIES * max(sizes))
