@@ -11,9 +11,11 @@ TRAIN_BIN := $(TRAIN_VENV)/bin
 TRAIN_READY := $(TRAIN_VENV)/.ready
 # The CPU build where there is one; any torch from 2.5 on will do, also one with CUDA.
 TORCH ?= torch==2.13.0
+ULTRALYTICS := build/ultralytics
+YOLO_PACKAGES ?= ultralytics==8.4.190 torchvision==0.28.0
 export KINSIGHT_KIT := $(abspath $(KIT))
 
-.PHONY: demo test check quick train-ready train-test pocket kit kit-bundle bench stress clean
+.PHONY: demo test check quick train-ready train-test ultralytics-ready ultralytics-test pocket kit kit-bundle bench stress clean
 
 demo: $(READY)  ## Installs and runs the main job on the built-in bundle; pictures in out/demo.
 	$(BIN)/kinsight demo --out out/demo
@@ -33,6 +35,17 @@ train-ready: $(TRAIN_READY)
 
 train-test: train-ready  ## The tests of training and conversion, which need torch.
 	OMP_NUM_THREADS=1 $(TRAIN_BIN)/pytest -n 2 --dist loadfile -m train
+
+# Ultralytics' package (AGPL-3.0) lies apart. It asks for torchvision's version, and imports it for nothing that is
+# needed here, so the CPU build of torch does.
+$(ULTRALYTICS)/.ready: $(TRAIN_READY)
+	$(TRAIN_BIN)/pip install --quiet --no-deps --upgrade --target $(ULTRALYTICS) $(YOLO_PACKAGES)
+	@touch $@
+
+ultralytics-ready: train-ready $(ULTRALYTICS)/.ready
+
+ultralytics-test: ultralytics-ready  ## The tests of Ultralytics' detectors, whose package is under AGPL-3.0.
+	PYTHONPATH=$(abspath $(ULTRALYTICS)) OMP_NUM_THREADS=1 $(TRAIN_BIN)/pytest -m ultralytics
 
 pocket: $(TRAIN_READY)  ## Trains models/pocket anew from its seeds: some hours on two cores, resumed if stopped.
 	$(TRAIN_BIN)/kinsight-train pocket

@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from identities import draw_identities
 from kinsight.bundle import Preprocess, check_hashes, read_bundle
 from kinsight_export.cli import main
-from kinsight_export.parts import DetectorSpec, EmbedderSpec, TextSpec, write_part
+from kinsight_export.parts import DetectorSpec, EmbedderSpec, TextSpec, read_part, write_part
+from sabotage import kept_elsewhere
 from talkers import NEEDS_LLAMA_CPP
 from terminal import Said, Terminal, fine
 from tiny import Blob, BlobPhoto, make_bundle, make_image_tower, make_text_tower
@@ -179,6 +181,73 @@ def test_every_head_with_its_own_preprocessing(export: Export, out: Path, family
         FAMILIES[family], ("rgb", 1 / 255, "letterbox")
     )
     assert rule.resize != "letterbox" or (rule.anchor == "top-left") == (family == "yolox")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_file_that_is_there_is_taken_over(export: Export, out: Path, family: Family) -> None:
+    """Its head is seen from its outputs."""
+    words = f"detector {family}.onnx --labels labels.txt --licence MIT --set scale=1/255".replace(
+        "1/255", "0.0039"
+    )
+    if family == "yolox":
+        words += " --set scale=1.0 --set colour=rgb"
+    said = fine(export(words, "--out", out)).out
+    part = read_part(out)
+    assert isinstance(part.spec, DetectorSpec) and part.spec.licence == "MIT"
+    assert part.spec.head == FAMILIES[family]
+    assert "finds something" in said and f"kinsight-export bundle --detector {out} takes it" in said
+
+
+ADOPTIONS = {
+    "no such file": (
+        "gone.onnx",
+        r"gone.onnx is no .pt, .yaml or .onnx file and no folder with a checkpoint",
+    ),
+    "no labels": ("yolox.onnx", r"--labels is missing: pass the labels of the ONNX file, one a line"),
+    "other labels": (
+        "yolov8.onnx --labels one.txt",
+        r"with 1 labels are of no head that is known: give the r",
+    ),
+    "wrong head": ("end2end.onnx --labels labels.txt --head yolov8", r"which is not a yolov8 head"),
+    "unknown head": (
+        "end2end.onnx --labels labels.txt --head ssd",
+        r"--head ssd is not known: choose one of",
+    ),
+    "not a model": ("junk.onnx --labels labels.txt", r"junk.onnx is not a whole ONNX model"),
+    "external data": (
+        "outside.onnx --labels labels.txt",
+        r"keeps its weights in another file .*: save the m",
+    ),
+    "no licence": ("end2end.onnx --labels labels.txt", r"nobody says under which licence end2end.onnx is"),
+    "strict licence": ("agpl.onnx --labels labels.txt", r"agpl.onnx is under AGPL-3.0, which asks for more"),
+    "blind": (
+        "end2end.onnx --labels labels.txt --licence MIT --set scale=0.00001",
+        r"finds something, share of pictures with a box 0, must be at least 0.5: probably its pict",
+    ),
+    "no photos": ("end2end.onnx --labels labels.txt --licence MIT --photos gone", r"there is no folder gone"),
+    "a checkpoint": (
+        ". --licence MIT",
+        r"(is no checkpoint, it has no config.json|is not installed: pip ins)",
+    ),
+    "a size": ("end2end.onnx --size 0", r"'0' is no size: write 640 or 640,480"),
+    "words alone": (
+        "x.yaml --accept AGPL-3.0 --classes dog",
+        r"(belong together|is not installed: pip inst)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ADOPTIONS)
+def test_what_is_not_taken_over(export: Export, parts: Path, out: Path, case: str) -> None:
+    words, sentence = ADOPTIONS[case]
+    (parts / "junk.onnx").write_bytes(b"<html>" * 9)
+    kept_elsewhere(parts / "end2end.onnx", parts / "outside.onnx")
+    model = onnx.load(str(parts / "end2end.onnx"))
+    model.metadata_props.add(key="license", value="AGPL-3.0 License (https://ultralytics.com/license)")
+    onnx.save(model, str(parts / "agpl.onnx"))
+    said = export("detector", words, "--out", out)
+    assert said.code and not out.exists()
+    assert re.search(rf"^kinsight-export: .*{sentence}.*\n$", said.err, re.M), said
 
 
 def test_every_setting_can_be_another(export: Export, out: Path) -> None:

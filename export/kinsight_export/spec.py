@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from kinsight.bundle import Preprocess
 from kinsight.errors import ConfigError
 from kinsight_export.families import DETECTORS, EMBEDDERS, preprocess
+from kinsight_export.licences import strictest
 from kinsight_export.parts import BundleSpec, DetectorSpec, EmbedderSpec, LlmSpec, Part, TextSpec, read_part
 from kinsight_export.trial import input_size, try_detector, try_embedder, try_llm, vector_length
 
 _IMAGE_SIZE = 224
-PERMISSIVE = ("Apache-2.0", "MIT", "BSD-3-Clause", "BSD-2-Clause")
 _Spec = TypeVar("_Spec", DetectorSpec, EmbedderSpec, LlmSpec)
 _OF_FILES = {
     "detector": ("head", "labels", "detector_set"),
@@ -50,12 +50,6 @@ def bundle_spec(options: Options) -> BundleSpec:
         llm=llm,
         parity={name: rows for part in parts.values() for name, rows in part.parity.items()},
     )
-
-
-def strictest(licences: Sequence[str | None]) -> str:
-    """Of several parts, as SPDX writes it: all that ask for more than to be named, else Apache-2.0."""
-    strict = dict.fromkeys(licence for licence in licences if licence and licence not in PERMISSIVE)
-    return " AND ".join(strict) or PERMISSIVE[0]
 
 
 def _part_folders(options: Options) -> dict[str, Path]:

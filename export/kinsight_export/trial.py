@@ -51,25 +51,30 @@ def vector_length(file: Path, preprocess_size: tuple[int, int]) -> int:
     return int(vectors.shape[1])
 
 
-def try_detector(spec: DetectorSpec) -> None:
-    """Runs it on one picture. Raises ModelError where the head is another, BundleError without labels."""
-    labels = read_labels(spec.labels)
-    part = DetectorPart(
+def detector_part(spec: DetectorSpec, labels: tuple[str, ...]) -> DetectorPart:
+    """What the runtime takes, before there is a bundle."""
+    return DetectorPart(
         spec.file, "", spec.head, spec.preprocess, labels, spec.score_threshold, spec.iou_threshold
     )
-    Detector(part, WORKSTATION).detect(_picture())
+
+
+def embedder_part(spec: EmbedderSpec) -> EmbedderPart:
+    """What the runtime takes, before there is a bundle."""
+    text = TextTower(spec.text.file, "", spec.text.tokenizer, spec.text.context) if spec.text else None
+    return EmbedderPart(spec.id, spec.dim, ImageTower(spec.image, "", spec.preprocess), text)
+
+
+def try_detector(spec: DetectorSpec) -> None:
+    """Runs it on one picture. Raises ModelError where the head is another, BundleError without labels."""
+    Detector(detector_part(spec, read_labels(spec.labels)), WORKSTATION).detect(_picture())
 
 
 def try_embedder(spec: EmbedderSpec) -> None:
     """Runs both towers once. Raises ModelError where one does not run, BundleError where all is one to it."""
-    text = None
-    if spec.text:
-        text = TextTower(spec.text.file, "", spec.text.tokenizer, spec.text.context)
-    part = EmbedderPart(spec.id, spec.dim, ImageTower(spec.image, "", spec.preprocess), text)
-    embedder = Embedder(part, WORKSTATION)
+    embedder = Embedder(embedder_part(spec), WORKSTATION)
     _refuse_equal(embedder.images([_picture(), _picture()[:, ::-1] // 2]), spec.image, "pictures")
-    if text:
-        _refuse_equal(embedder.texts(_TEXTS), text.file, "texts")
+    if spec.text:
+        _refuse_equal(embedder.texts(_TEXTS), spec.text.file, "texts")
 
 
 def try_llm(spec: LlmSpec) -> None:

@@ -49,7 +49,7 @@ class Detector:
         raw = _above(raw, self.part.score_threshold)
         boxes = placement.to_photo(raw.xyxy)
         big = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= MIN_SIDE_PX)
-        kept = big[_suppress(boxes[big], raw.scores[big], self.part.iou_threshold)][:MAX_REGIONS]
+        kept = big[suppress(boxes[big], raw.scores[big], self.part.iou_threshold)][:MAX_REGIONS]
         labels = tuple(self._label(int(row)) for row in raw.classes[kept])
         return Regions(boxes[kept], raw.scores[kept], labels)
 
@@ -155,7 +155,7 @@ def _above(raw: Raw, threshold: float) -> Raw:
     return Raw(raw.xyxy[order].astype(np.float32), raw.scores[order].astype(np.float32), raw.classes[order])
 
 
-def _suppress(xyxy: Floats, scores: Floats, iou_threshold: float) -> NDArray[np.int64]:
+def suppress(xyxy: Floats, scores: Floats, iou_threshold: float) -> NDArray[np.int64]:
     """Class-agnostic non-maximum suppression: rows to keep, best first."""
     order = np.argsort(-scores, kind="stable")
     overlaps = iou(xyxy, xyxy) > iou_threshold

@@ -55,15 +55,24 @@ class Embedder:
 
     def texts(self, texts: Sequence[str]) -> Floats:
         """m texts -> float32 (m, dim), unit length. Raises ModelError where the bundle has no text tower."""
+        tower = self._words()
+        if not texts:
+            return np.zeros((0, self.part.dim), np.float32)
+        outputs = tower.session.run(tower.feeds(texts))
+        return _unit(self._checked(next(iter(outputs.values())), tower.session.file.name))
+
+    def text_feeds(self, texts: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """What the text tower is fed for these texts, each int64 (m, context); raises as `texts`."""
+        return self._words().feeds(texts)
+
+    def _words(self) -> _Text:
         if self._text is None:
             if self.part.text is None:
                 raise ModelError(
                     f"the embedder {self.part.id} has no text tower", "use a bundle whose embedder is a pair"
                 )
             self._text = _Text(self.part.text, self._device)
-        if not texts:
-            return np.zeros((0, self.part.dim), np.float32)
-        return _unit(self._checked(self._text.run(texts), self.part.text.file.name if self.part.text else ""))
+        return self._text
 
     def _run(self, feeds: dict[str, Floats]) -> Floats:
         outputs = self.session.run(feeds)
@@ -89,7 +98,7 @@ class _Text:
     def __init__(self, tower: TextTower, device: DeviceConfig) -> None:
         from tokenizers import Tokenizer  # slow to import, and needed for texts only
 
-        self._session = Session(tower.file, device)
+        self.session = Session(tower.file, device)
         try:
             self._tokenizer = Tokenizer.from_file(str(tower.tokenizer))
         except Exception as error:  # tokenizers raises the base class itself
@@ -102,13 +111,13 @@ class _Text:
             length=tower.context, pad_id=padding.get("pad_id", 0), pad_token=padding.get("pad_token", "!")
         )
 
-    def run(self, texts: Sequence[str]) -> NDArray[Any]:
-        """m texts -> float32 (m, dim), not yet of unit length."""
+    def feeds(self, texts: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """m texts -> ids, and the mask where the tower takes one, each int64 (m, context)."""
         encoded = self._tokenizer.encode_batch(list(texts))
-        feeds = {"input_ids": np.array([e.ids for e in encoded], np.int64)}
-        if "attention_mask" in self._session.inputs:
+        feeds: dict[str, NDArray[Any]] = {"input_ids": np.array([e.ids for e in encoded], np.int64)}
+        if "attention_mask" in self.session.inputs:
             feeds["attention_mask"] = np.array([e.attention_mask for e in encoded], np.int64)
-        return next(iter(self._session.run(feeds).values()))
+        return feeds
 
 
 def embed_scene(photo: Photo, regions: Regions, embedder: Embedder) -> Floats:

@@ -8,9 +8,11 @@ from typing import NoReturn
 import click
 
 from kinsight.cli.door import enter
-from kinsight_export.cli import bundle, calibrate, mllm, shape
+from kinsight_export.cli import bundle, calibrate, detector, embedder, mllm, shape
 
 VERBS: tuple[click.Command, ...] = (
+    detector.detector,
+    embedder.embedder,
     bundle.bundle,
     calibrate.calibrate,
     mllm.mllm,

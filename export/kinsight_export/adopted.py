@@ -1,0 +1,113 @@
+"""Takes over a detector that is ONNX already: its head recognised from its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kinsight.bundle import Head
+from kinsight.bundle.files import check_onnx
+from kinsight.bundle.read import read_labels
+from kinsight.detect import Detector
+from kinsight.errors import ConfigError, ModelError
+from kinsight.session import Session
+from kinsight.types import Pixels
+from kinsight_export.families import DETECTORS, preprocess
+from kinsight_export.gate.report import Check, Fact, Report
+from kinsight_export.gate.timing import medians_ms
+from kinsight_export.parts import DetectorSpec
+from kinsight_export.trial import WORKSTATION, detector_part, input_size, try_detector
+
+_STRIDES = (8, 16, 32)
+_WITH_BOXES = 0.5  # of the photos, at least: a detector that sees as told finds something in most
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From where on a box counts, and when two are one."""
+
+    score: float = 0.1  # 0..1
+    iou: float = 0.5  # 0..1
+
+
+def adopt(
+    file: Path, head: str | None, labels: Path, settings: Mapping[str, str], thresholds: Thresholds
+) -> DetectorSpec:
+    """The part of a file, run once.
+
+    BundleError for a file that is no whole ONNX model or keeps weights elsewhere, ModelError where its head
+    is another than named or of no kind that is known, ConfigError for a setting.
+    """
+    check_onnx(file)
+    size = input_size(file, dict(settings), None)
+    if head is not None and head not in DETECTORS:
+        raise ConfigError(f"--head {head} is not known", f"choose one of {', '.join(DETECTORS)}")
+    width, height = preprocess(DETECTORS["detr"], size, settings).size_wh
+    kind = head or recognise(file, len(read_labels(labels)), (width, height))
+    rule = preprocess(DETECTORS[kind], (width, height), settings)
+    licence = licence_inside(file)
+    spec = DetectorSpec(file, labels, _head(kind), rule, thresholds.score, thresholds.iou, licence)
+    try_detector(spec)
+    return spec
+
+
+def recognise(file: Path, labels: int, size_wh: tuple[int, int]) -> str:
+    """The kind of head, from the names and shapes of the outputs. ModelError where none fits."""
+    session = Session(file, WORKSTATION)
+    names = session.outputs.keys()
+    if {"labels", "boxes", "scores"} <= names or {"logits", "pred_boxes"} <= names:
+        return "detr"
+    shape = next(iter(session.outputs.values()))
+    cells = sum((size_wh[0] // stride) * (size_wh[1] // stride) for stride in _STRIDES)
+    if len(shape) == 3:
+        if shape[1:] == (cells, 5 + labels):
+            return "yolox"
+        if shape[2] == 6:
+            return "end2end"
+        if shape[1] == 4 + labels:
+            return "yolov8"
+    said = ", ".join(f"{name} {shape}" for name, shape in session.outputs.items())
+    raise ModelError(
+        f"{file.name} has the outputs {said}, which with {labels} labels are of no head that is known",
+        f"give the right --labels, or name the head with --head: {', '.join(DETECTORS)}",
+    )
+
+
+def licence_inside(file: Path) -> str | None:
+    """What the file says of its licence, as Ultralytics' files do; None where it says nothing."""
+    import onnx
+
+    properties = {row.key: row.value for row in onnx.load(str(file)).metadata_props}
+    said = properties.get("license", "") + properties.get("licence", "")
+    return said.split()[0] if said else None
+
+
+def judge_adopted(spec: DetectorSpec, pictures: Sequence[Pixels], what: str) -> Report:
+    """There is no source to hold it against: only whether it finds something in most of the pictures."""
+    detector = Detector(detector_part(spec, read_labels(spec.labels)), WORKSTATION)
+    counts = [len(detector.detect(pixels)) for pixels in pictures]
+    share = float(np.mean([count > 0 for count in counts]))
+    (took,) = medians_ms([lambda: detector.detect(pictures[0])])
+    check = Check(
+        name="finds something",
+        compared=f"the runtime on {what}; the source is not known",
+        measure="share of pictures with a box",
+        figure=share,
+        limit=_WITH_BOXES,
+        bound="at least",
+        cause="its pictures are prepared in another way: look at `scale`, `mean` and `std`, with --set",
+    )
+    facts = (
+        Fact("size", spec.file.stat().st_size / 1e6, "MB"),
+        Fact("time", took, "ms a picture in the runtime, here"),
+        Fact("boxes", float(np.mean(counts)), "a picture"),
+    )
+    return Report("detector", f"{spec.file.name}, taken over", (check,), facts)
+
+
+def _head(name: str) -> Head:
+    heads: dict[str, Head] = {"yolox": "yolox", "yolov8": "yolov8", "end2end": "end2end", "detr": "detr"}
+    return heads[name]

@@ -1,0 +1,140 @@
+"""The gate of a detector: preprocessing, raw outputs and boxes against the source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from kinsight.bundle.read import read_labels
+from kinsight.detect import MIN_SIDE_PX, Detector, suppress
+from kinsight.types import Floats, Pixels
+from kinsight_export.gate.causes import cause_of
+from kinsight_export.gate.compare import (
+    Array,
+    boxes_found_again,
+    selection_difference,
+    tensor_difference,
+)
+from kinsight_export.gate.preprocessing import preprocessing_check
+from kinsight_export.gate.report import Check, Fact, Report
+from kinsight_export.gate.selected import SMALLEST_SCORE, dense_outputs, selected_difference
+from kinsight_export.gate.timing import size_and_time
+from kinsight_export.parts import DetectorSpec
+from kinsight_export.sources.kinds import DetectorSource
+from kinsight_export.trial import WORKSTATION, detector_part
+
+RAW_LIMIT, BOXES_LIMIT = 1e-3, 0.95
+
+
+def judge_detector(
+    source: DetectorSource, spec: DetectorSpec, pictures: Sequence[Pixels], what: str
+) -> Report:
+    """Holds a detector's part against its source on these pictures; `what` they are, in words."""
+    detector = Detector(detector_part(spec, read_labels(spec.labels)), WORKSTATION)
+    inputs = [source.prepare(pixels) for pixels in pictures]
+    rng = np.random.default_rng(1)
+    inputs.append(rng.uniform(inputs[0].min(), inputs[0].max(), inputs[0].shape).astype(np.float32))
+    wanted = [_source_outputs(source, chw, source.dense or source.module) for chw in inputs]
+
+    def worst(change: Callable[[Floats], Floats] = lambda pictures: pictures) -> float:
+        return _worst(source, detector, [change(chw[None])[0] for chw in inputs], wanted)
+
+    figure = worst()
+    raw = Check(
+        name="raw outputs",
+        compared=f"the file against the source, on {what} and noise",
+        measure="largest difference" + (" to the nearest row" if source.selects else ""),
+        figure=figure,
+        limit=RAW_LIMIT,
+        cause=""
+        if figure <= RAW_LIMIT
+        else cause_of(spec.file, source.module, lambda change: worst(change) <= RAW_LIMIT),
+    )
+    checks = [preprocessing_check(spec.preprocess, source.prepare), raw]
+    boxes, count = _boxes_check(source, detector, pictures, what)
+    facts = size_and_time(
+        [spec.file],
+        lambda: detector.session.run(detector.feeds(inputs[0])),
+        lambda: _source_outputs(source, inputs[0], source.module),
+    )
+    facts.append(Fact("boxes compared", count, "boxes"))
+    return Report("detector", source.name, (*checks, *([boxes] if boxes else [])), tuple(facts))
+
+
+def _source_outputs(source: DetectorSource, chw: Floats, module: nn.Module) -> list[Array]:
+    words = (torch.from_numpy(source.classes.vectors)[None],) if source.classes else ()
+    with torch.no_grad():
+        found = module(torch.from_numpy(chw)[None], *words)
+    return [value.numpy() for value in (found if isinstance(found, tuple) else (found,))]
+
+
+def _worst(
+    source: DetectorSource, detector: Detector, inputs: Sequence[Floats], wanted: Sequence[list[Array]]
+) -> float:
+    """The largest difference over all inputs; boxes and scores each as a share of their own largest value."""
+    found = [list(detector.session.run(detector.feeds(chw)).values()) for chw in inputs]
+    if source.dense:
+        dense = dense_outputs(detector, inputs, wanted[0][0].shape)
+        selected = [
+            selected_difference(ours[0], theirs[0]) for ours, theirs in zip(found, wanted, strict=True)
+        ]
+        kinds = [_difference([ours], theirs, source) for ours, theirs in zip(dense, wanted, strict=True)]
+        return max([*selected, *kinds])
+    return max(_difference(ours, theirs, source) for ours, theirs in zip(found, wanted, strict=True))
+
+
+def _difference(ours: Sequence[Array], theirs: Sequence[Array], source: DetectorSource) -> float:
+    if len(ours) != len(theirs) or any(a.shape != b.shape for a, b in zip(ours, theirs, strict=True)):
+        return float("inf")
+    if source.selects:
+        rows = [np.concatenate([value[0] for value in values], axis=1) for values in (ours, theirs)]
+        return selection_difference(rows[0], rows[1])
+    if source.head == "detr":
+        return max(tensor_difference(a, b) for a, b in zip(ours, theirs, strict=True))
+    axis = 1 if source.head == "yolov8" else 2
+    (boxes, scores), (own_boxes, own_scores) = (np.split(found[0], [4], axis) for found in (ours, theirs))
+    return max(tensor_difference(boxes, own_boxes), tensor_difference(scores, own_scores, SMALLEST_SCORE))
+
+
+def _boxes_check(
+    source: DetectorSource, detector: Detector, pictures: Sequence[Pixels], what: str
+) -> tuple[Check | None, int]:
+    """(the check, boxes of both sides); no check where neither side finds any."""
+    again, total, ours_count, theirs_count = 0, 0, 0, 0
+    for pixels in pictures:
+        ours = detector.detect(pixels).xyxy
+        theirs = _once_suppressed(source, detector, pixels)[: max(len(ours), 20)]
+        found, both = boxes_found_again(ours, theirs)
+        again, total = again + found, total + both
+        ours_count, theirs_count = ours_count + len(ours), theirs_count + len(theirs)
+    if not total:
+        return None, 0
+    cause = "boxes lie elsewhere: look at `resize` and `head`"
+    if ours_count < 0.95 * theirs_count:
+        cause = "boxes are lost: suppressed twice, or by another threshold"
+    elif ours_count > 1.05 * theirs_count:
+        cause = "there are too many boxes: look at `score_threshold` and `iou_threshold`"
+    check = Check(
+        name="boxes",
+        compared=f"what the runtime finds against what the source finds, on {what}",
+        measure="share found again, IoU .9",
+        figure=again / total,
+        limit=BOXES_LIMIT,
+        bound="at least",
+        cause=cause,
+    )
+    return check, total
+
+
+def _once_suppressed(source: DetectorSource, detector: Detector, pixels: Pixels) -> Floats:
+    """float32 (n, 4): the source's own boxes, suppressed once across classes as the part says, best first."""
+    boxes, scores = source.boxes(pixels, detector.part.score_threshold)
+    height, width = pixels.shape[:2]
+    boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
+    big = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= MIN_SIDE_PX
+    boxes, scores = boxes[big], scores[big]
+    kept: Floats = boxes[suppress(boxes, scores, detector.part.iou_threshold)]
+    return kept

@@ -1,0 +1,51 @@
+"""Licences of weights: which ask for more than to be named, what a model card says, and what was accepted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from kinsight.errors import ConfigError
+
+ULTRALYTICS = "AGPL-3.0"
+PERMISSIVE = ("Apache-2.0", "MIT", "BSD-3-Clause", "BSD-2-Clause")
+"""Licences that ask for no more than to be named."""
+
+
+def accepted(licence: str, accept: Sequence[str], what: str) -> None:
+    """ConfigError where a licence that asks for more than its name was not accepted by name."""
+    if licence in PERMISSIVE or licence in accept:
+        return
+    raise ConfigError(
+        f"{what} is under {licence}, which asks for more than to be named: read it first",
+        f"pass --accept {licence} if you will keep it",
+    )
+
+
+def required_licence(licence: str | None, accept: Sequence[str], what: str) -> str:
+    """A licence that is known, and accepted where it has to be."""
+    if not licence:
+        raise ConfigError(
+            f"nobody says under which licence {what} is", "pass --licence NAME, as SPDX writes it"
+        )
+    accepted(licence, accept, what)
+    return licence
+
+
+def licence_of(folder: Path) -> str | None:
+    """What the model card of a checkpoint says in its head; None where it says nothing."""
+    card = folder / "README.md"
+    if not os.access(card, os.R_OK):
+        return None
+    head = card.read_text(encoding="utf-8", errors="replace").split("---")
+    lines = head[1].splitlines() if len(head) > 2 else []
+    said = next((line.partition(":")[2].strip() for line in lines if line.startswith("license:")), "")
+    known = {"apache-2.0": "Apache-2.0", "mit": "MIT", "agpl-3.0": "AGPL-3.0", "gpl-3.0": "GPL-3.0"}
+    return known.get(said.strip("\"'").lower(), said.strip("\"'")) or None
+
+
+def strictest(licences: Sequence[str | None]) -> str:
+    """Of several parts, as SPDX writes it: all that ask for more than to be named, else Apache-2.0."""
+    strict = dict.fromkeys(licence for licence in licences if licence and licence not in PERMISSIVE)
+    return " AND ".join(strict) or PERMISSIVE[0]

@@ -1,0 +1,140 @@
+"""The preprocessing of a transformers checkpoint: read from its processor's config, run by its processor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kinsight.bundle import Preprocess, Resize
+from kinsight.errors import ConfigError, ModelError
+from kinsight.types import Floats, Pixels
+from kinsight_export.sources.kinds import Prepare
+
+CONFIG = "preprocessor_config.json"
+_PLAIN = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+
+
+def read_rule(folder: Path, size_wh: tuple[int, int] | None, stretch: bool) -> tuple[Preprocess, Prepare]:
+    """(the rule of bundle.toml, the library's own preparation at that size) of a checkpoint.
+
+    `size_wh` replaces the size of the config, where the device needs one size for all pictures; `stretch`
+    gives up the crop or the kept proportions, as crops of things are best seen whole.
+    ConfigError where there is no config, or one that a bundle cannot say.
+    """
+    config = _config(folder)
+    size = size_wh or _size(config, folder)
+    crops = _switch(config, "do_center_crop", "crop_size") and not stretch
+    mean, std = _PLAIN
+    if _switch(config, "do_normalize", "image_mean"):
+        mean, std = _three(config, "image_mean"), _three(config, "image_std")
+    factor = float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0
+    resize: Resize = "shortest-side-centre-crop" if crops else "stretch"
+    rule = Preprocess(size, "rgb", factor, mean, std, resize)
+    return rule, _prepare(folder, rule)
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    path = folder / CONFIG
+    if not path.is_file():
+        raise ConfigError(
+            f"{folder} has no {CONFIG}, so nobody knows how it wants its pictures",
+            "copy it from where the checkpoint came from",
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON ({error})", "get it again") from None
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path} holds no settings", "get it again")
+    return config
+
+
+def _switch(config: Mapping[str, Any], key: str, else_by: str) -> bool:
+    return bool(config.get(key, else_by in config))
+
+
+def _three(config: Mapping[str, Any], key: str) -> tuple[float, float, float]:
+    values = config.get(key)
+    if not isinstance(values, list) or len(values) != 3:
+        raise ConfigError(f"{key} in {CONFIG} is {values!r}, not three numbers", "get it again")
+    first, second, third = (float(value) for value in values)
+    return first, second, third
+
+
+def _size(config: Mapping[str, Any], folder: Path) -> tuple[int, int]:
+    """Width and height of the input."""
+    crop = config.get("crop_size") if _switch(config, "do_center_crop", "crop_size") else None
+    size = crop or config.get("size")
+    if isinstance(size, int):
+        return size, size
+    if isinstance(size, dict) and {"height", "width"} <= size.keys():
+        return int(size["width"]), int(size["height"])
+    if isinstance(size, dict) and "shortest_edge" in size:
+        side = int(size["shortest_edge"])
+        return side, side
+    raise ConfigError(f"{folder / CONFIG} gives no size of pictures", "pass one with --size WIDTH,HEIGHT")
+
+
+def processor_of(folder: Path) -> Any:
+    """The checkpoint's own processor. ModelError where transformers has none for it."""
+    from transformers import AutoImageProcessor
+
+    try:
+        return AutoImageProcessor.from_pretrained(str(folder), use_fast=False, local_files_only=True)
+    except (ValueError, OSError, KeyError, ImportError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"transformers makes no processor of {folder / CONFIG} ({reason})",
+            "get it again, or use a checkpoint that is supported",
+        ) from None
+
+
+def _prepare(folder: Path, rule: Preprocess) -> Prepare:
+    processor = processor_of(folder)
+    settings = {
+        key: value
+        for key, value in _at_the_size(rule).items()
+        if not key.startswith("do_") or hasattr(processor, key)
+    }
+
+    def prepare(pixels: Pixels) -> Floats:
+        prepared = processor(images=pixels, return_tensors="np", **settings)["pixel_values"][0]
+        return np.asarray(prepared, np.float32)
+
+    return prepare
+
+
+def _at_the_size(rule: Preprocess) -> dict[str, Any]:
+    """What the processor is told so that it makes pictures of the rule's size."""
+    width, height = rule.size_wh
+    if rule.resize == "stretch":
+        return {"size": {"height": height, "width": width}, "do_center_crop": False, "do_pad": False}
+    crop = {"height": height, "width": width}
+    return {"size": {"shortest_edge": min(width, height)}, "crop_size": crop, "do_center_crop": True}
+
+
+def checkpoint_type(folder: Path) -> str:
+    """`model_type` of a checkpoint's config. ConfigError where the folder holds none."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise ConfigError(
+            f"{folder} is no checkpoint, it has no config.json that can be read",
+            "name a folder with config.json, weights and processor",
+        ) from None
+    return str(config.get("model_type", "")) if isinstance(config, dict) else ""
+
+
+def loaded(folder: Path, load: Callable[..., Any]) -> Any:
+    """A checkpoint's model, in float32 and ready to run. ModelError where it does not load."""
+    try:
+        model = load(str(folder), local_files_only=True, attn_implementation="eager")
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{folder} cannot be loaded ({reason})", "get the checkpoint again") from None
+    return model.float().eval()

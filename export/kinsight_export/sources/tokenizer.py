@@ -1,0 +1,72 @@
+"""The tokenizer of a checkpoint, and the tokenizer.json that the device reads in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kinsight.errors import ModelError
+
+_PUNCTUATION = r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"""
+
+
+@dataclass(frozen=True)
+class CheckpointTokenizer:
+    """Both sides of one tokenizer."""
+
+    own: Any  # as transformers has it
+    fast: Any  # of the package tokenizers, with its padding
+
+    def save(self, path: Path) -> None:
+        """Writes tokenizer.json."""
+        self.fast.save(str(path))
+
+
+def open_tokenizer(folder: Path) -> CheckpointTokenizer:
+    """A checkpoint's tokenizer. ModelError where there is none, or none that tokenizers can do."""
+    from transformers import AutoTokenizer
+
+    try:
+        own = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{folder} has no tokenizer that can be read ({reason})", "copy its files from the checkpoint"
+        ) from None
+    fast = own.backend_tokenizer if own.is_fast else _converted(own, folder)
+    fast.no_truncation()
+    fast.enable_padding(pad_id=own.pad_token_id or 0, pad_token=own.pad_token or "!")
+    return CheckpointTokenizer(own, fast)
+
+
+def _converted(own: Any, folder: Path) -> Any:
+    """A SentencePiece tokenizer made fast; SigLIP's drops punctuation and capitals first."""
+    from tokenizers import Regex, normalizers, processors
+    from transformers.convert_slow_tokenizer import SpmConverter, convert_slow_tokenizer
+
+    class Siglip(SpmConverter):
+        """transformers has no converter for it."""
+
+        def post_processor(self) -> Any:
+            """Text, then the end token."""
+            end = own.eos_token
+            return processors.TemplateProcessing(["$A", end], special_tokens=[(end, own.eos_token_id)])
+
+    try:
+        if type(own).__name__ != "SiglipTokenizer":
+            return convert_slow_tokenizer(own)
+        fast = Siglip(own).converted()
+    except (ValueError, KeyError, AttributeError, ImportError) as error:
+        raise ModelError(
+            f"the tokenizer of {folder} cannot be had as tokenizer.json ({error})",
+            "use a checkpoint that has one",
+        ) from None
+    first: list[normalizers.Normalizer] = [
+        normalizers.Replace(Regex(_PUNCTUATION), ""),
+        normalizers.Replace(Regex(r"\s+"), " "),
+    ]
+    if own.do_lower_case:
+        first.append(normalizers.Lowercase())
+    fast.normalizer = normalizers.Sequence([*first, normalizers.Strip(), fast.normalizer])
+    return fast

@@ -1,0 +1,186 @@
+"""Ultralytics' detectors: YOLO v8, 11, 26, YOLO-World and YOLOE, from a .pt file or one of its configs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kinsight.bundle import Preprocess
+from kinsight.errors import ConfigError, MissingPackage, ModelError
+from kinsight.types import Floats, Pixels
+from kinsight_export.licences import ULTRALYTICS
+from kinsight_export.sources.kinds import Boxes, ClassVectors, DetectorSource, Prepare
+
+_IOU = 0.7  # of its own suppression within a class; ours, across classes, comes after it
+_DEFAULT_SIDE = 640
+
+
+def open_yolo(
+    source: str, size_wh: tuple[int, int] | None, classes: ClassVectors | None, as_input: bool
+) -> DetectorSource:
+    """A model of Ultralytics'. `classes` is a new vocabulary for YOLO-World, baked in or, `as_input`, fed.
+
+    MissingPackage without ultralytics, ModelError where the file does not load or is no detector.
+    """
+    model = _load(source)
+    head = model.model[-1]
+    if model.task not in ("detect", "segment"):
+        raise ModelError(f"{source} is a model for the task {model.task}", "use one that detects things")
+    open_vocabulary = hasattr(model, "txt_feats")
+    labels = tuple(str(model.names[row]) for row in sorted(model.names))
+    if classes is not None:
+        if not open_vocabulary:
+            raise ConfigError(f"{source} takes no other classes", "use a YOLO-World v2, or leave them out")
+        labels = _set_classes(model, classes)
+    if as_input and classes is None:
+        raise ConfigError("classes as an input need some to begin with", "pass --classes and --words")
+    end2end = getattr(head, "one2one_cv2", None) is not None
+    if end2end:
+        model.end2end = True
+    size = size_wh or _own_size(model)
+    rule = Preprocess(size, "rgb", 1 / 255, (0.0,) * 3, (1.0,) * 3, "letterbox", "centre", 114)
+    return DetectorSource(
+        name=f"{Path(source).name} of Ultralytics",
+        licence=ULTRALYTICS,
+        head="end2end" if end2end else "yolov8",
+        rule=rule,
+        labels=labels,
+        module=_Boxes(model, 6 if end2end else 4 + len(labels), end2end, as_input),
+        outputs=("output0",),
+        prepare=_prepare(size),
+        boxes=_boxes(model, _prepare(size), size, (end2end, len(labels))),
+        dense=_BeforeSelection(model, 4 + len(labels)) if end2end else None,
+        classes=classes if as_input else None,
+    )
+
+
+class _Boxes(nn.Module):
+    """Only the boxes with their scores, without masks and what training needs."""
+
+    def __init__(self, model: Any, numbers: int, last: bool, as_input: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.numbers = numbers  # of a box
+        self.last = last  # they are the last axis, else the second
+        self.as_input = as_input
+
+    def forward(self, pictures: Tensor, *classes: Tensor) -> Tensor:
+        """float32 (1, 3, h, w), and (1, n, d) -> (1, 4 + n, boxes), or (1, boxes, 6) of a selection."""
+        found = self.model.predict(pictures, txt_feats=classes[0]) if classes else self.model(pictures)
+        while isinstance(found, (tuple, list)):
+            found = found[0]
+        boxes: Tensor = found[..., : self.numbers] if self.last else found[:, : self.numbers]
+        return boxes
+
+
+class _BeforeSelection(nn.Module):
+    """Every box with the scores of all classes, of a model that selects."""
+
+    def __init__(self, model: Any, numbers: int) -> None:
+        super().__init__()
+        self.model = model
+        self.numbers = numbers  # of a box
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """float32 (1, 3, h, w) -> (1, n, 4 + classes)."""
+        head = self.model.model[-1]
+        head.postprocess = lambda found: found
+        try:
+            found = self.model(pictures)
+        finally:
+            del head.postprocess
+        while isinstance(found, (tuple, list)):
+            found = found[0]
+        boxes: Tensor = found[..., : self.numbers]
+        return boxes
+
+
+def _load(source: str) -> Any:
+    """The network, in evaluation. Nothing is downloaded, installed or reported while this runs."""
+    path = Path(source)
+    if path.suffix == ".pt" and not path.is_file():
+        raise ModelError(f"there is no file {path}", "download the weights first, nothing is fetched here")
+    os.environ.setdefault("YOLO_OFFLINE", "true")
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
+    os.environ.setdefault("YOLO_VERBOSE", "false")
+    os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="kinsight-ultralytics-"))
+    try:
+        from ultralytics import YOLO, YOLOE, YOLOWorld
+    except ImportError as error:
+        raise MissingPackage(
+            f"this is a model of Ultralytics', whose package is not there ({error})",
+            f"pip install 'kinsight[ultralytics]' (it is under {ULTRALYTICS})",
+        ) from None
+    logging.getLogger("ultralytics").setLevel(logging.ERROR)
+    stem = path.stem.lower()
+    kind = YOLOE if "yoloe" in stem else YOLOWorld if "world" in stem and path.suffix != ".pt" else YOLO
+    try:
+        network = kind(source).model
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError, EOFError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"Ultralytics cannot load {path.name} ({reason})", "get the file again") from None
+    if not isinstance(network, nn.Module):
+        raise ModelError(f"{path.name} holds no network", "pass a .pt file of Ultralytics', or a config")
+    network.float().eval()
+    return network
+
+
+def _own_size(model: Any) -> tuple[int, int]:
+    """What it was trained with, where the file says it."""
+    arguments = getattr(model, "args", {})
+    side = arguments.get("imgsz") if isinstance(arguments, dict) else getattr(arguments, "imgsz", None)
+    side = side if isinstance(side, int) else _DEFAULT_SIDE
+    return side, side
+
+
+def _set_classes(model: Any, classes: ClassVectors) -> tuple[str, ...]:
+    width = int(model.txt_feats.shape[-1])
+    if classes.vectors.shape[1] != width:
+        raise ConfigError(
+            f"the words of {classes.embedder} are vectors of {classes.vectors.shape[1]} numbers, this model "
+            f"takes {width}",
+            "use the embedder that it was trained with: CLIP ViT-B/32",
+        )
+    model.txt_feats = torch.from_numpy(classes.vectors)[None]
+    model.model[-1].nc = len(classes.labels)
+    return classes.labels
+
+
+def _prepare(size_wh: tuple[int, int]) -> Prepare:
+    from ultralytics.data.augment import LetterBox
+
+    width, height = size_wh
+    letterbox = LetterBox(new_shape=(height, width), auto=False)
+
+    def prepare(pixels: Pixels) -> Floats:
+        bgr = letterbox(image=np.ascontiguousarray(pixels[..., ::-1]))
+        chw = np.ascontiguousarray(bgr[..., ::-1].transpose(2, 0, 1), np.float32)
+        scaled: Floats = chw / np.float32(255)
+        return scaled
+
+    return prepare
+
+
+def _boxes(model: Any, prepare: Prepare, size_wh: tuple[int, int], kind: tuple[bool, int]) -> Boxes:
+    from ultralytics.utils.nms import non_max_suppression
+    from ultralytics.utils.ops import scale_boxes
+
+    end2end, count = kind
+
+    def boxes(pixels: Pixels, threshold: float) -> tuple[Floats, Floats]:
+        with torch.no_grad():
+            found = model(torch.from_numpy(prepare(pixels))[None])
+        while isinstance(found, (tuple, list)) and not isinstance(found[0], Tensor):
+            found = found[0]
+        (rows,) = non_max_suppression(found[0], threshold, _IOU, nc=count, end2end=end2end)
+        xyxy = scale_boxes(size_wh[::-1], rows[:, :4].clone(), pixels.shape[:2])
+        return np.asarray(xyxy, np.float32), np.asarray(rows[:, 4], np.float32)
+
+    return boxes

@@ -1,0 +1,319 @@
+"""Detectors and embedders from the libraries' own configs: exported, judged; every sabotage caught."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytest.importorskip("sentencepiece")
+
+import sabotage
+import tiny_vision
+from kinsight.bundle import Preprocess
+from kinsight.embed import Embedder
+from kinsight.errors import KinsightError, ModelError, ParityError
+from kinsight.types import Floats, Pixels
+from kinsight_export.adopted import Thresholds
+from kinsight_export.cli import main
+from kinsight_export.gate import Report
+from kinsight_export.gate.detector import judge_detector
+from kinsight_export.gate.embedder import judge_embedder
+from kinsight_export.gate.pictures import scenes, smooth_pictures
+from kinsight_export.making import Pictures, check_size, make_detector, make_embedder
+from kinsight_export.parts import DetectorSpec, EmbedderSpec
+from kinsight_export.sources import DetectorSource, EmbedderSource
+from kinsight_export.sources.transformers_detectors import open_checkpoint
+from kinsight_export.sources.transformers_embedders import open_embedder
+from kinsight_export.trial import WORKSTATION
+
+pytestmark = pytest.mark.train
+
+PICTURES = Pictures(scenes(5), "5 drawn scenes")
+SMOOTH = Pictures(smooth_pictures(), "4 smooth pictures")
+EMBEDDERS = {"clip": tiny_vision.clip, "siglip": tiny_vision.siglip, "dinov2": tiny_vision.dinov2}
+DETECTORS: dict[str, Callable[[Path], Path]] = {
+    "yolos": tiny_vision.yolos,
+    "d_fine": lambda folder: tiny_vision.d_fine(folder, seed=1),
+}
+
+
+def made(folder: Path, name: str, make: Callable[[Path], Path]) -> Path:
+    (folder / name).mkdir()
+    return make(folder / name)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[EmbedderSource, EmbedderSpec]:
+    """A CLIP pair and its part."""
+    folder = tmp_path_factory.mktemp("pair")
+    source = open_embedder(made(folder, "clip", tiny_vision.clip), None, "MIT", stretch=False)
+    spec, report = make_embedder(source, folder, PICTURES)
+    report.require()
+    return source, spec
+
+
+@pytest.mark.parametrize("name", EMBEDDERS)
+def test_an_embedder_is_what_its_checkpoint_is(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made(tmp_path, name, EMBEDDERS[name])
+    with pytest.raises(SystemExit) as left:
+        main(["embedder", str(folder), "--out", str(tmp_path / "part"), "--plot", str(tmp_path / "gate.png")])
+    assert left.value.code == 0 and (tmp_path / "gate.png").stat().st_size > 10_000
+    toml = (tmp_path / "part" / "part.toml").read_text(encoding="utf-8")
+    assert 'licence = "Apache-2.0"' in toml and "[parity.embedder.picture_vectors]" in toml
+    assert ("[embedder.text]" in toml) == (name != "dinov2")
+    assert ('resize = "stretch"' in toml) == (name == "siglip")
+
+
+class _Grid(torch.nn.Module):
+    """A small detector without anchors: one box a cell of 8 pixels, three classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.first = torch.nn.Conv2d(3, 12, 8, stride=8)
+        self.second = torch.nn.Conv2d(12, 7, 1)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(1, 3, 64, 64) -> (1, 7, 64): centre and size in pixels, scores."""
+        raw = self.second(torch.relu(self.first(pictures) * 3) * 4).flatten(2)
+        y, x = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+        centre = torch.stack([x.flatten(), y.flatten()])[None] * 8 + 8 * raw[:, :2].sigmoid()
+        return torch.cat([centre, 16 + 24 * raw[:, 2:4].sigmoid(), raw[:, 4:].sigmoid()], dim=1)
+
+
+RULE = Preprocess((64, 64), "rgb", 1 / 255, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7), "letterbox", "centre", 114)
+
+
+def letterboxed(pixels: Pixels) -> Floats:
+    """The same rule by other means: every pixel by the nearest, on grey."""
+    height, width = pixels.shape[:2]
+    scale = min(64 / width, 64 / height)
+    inner_w, inner_h = round(width * scale), round(height * scale)
+    rows = ((np.arange(inner_h) + 0.5) / scale).astype(int).clip(0, height - 1)
+    columns = ((np.arange(inner_w) + 0.5) / scale).astype(int).clip(0, width - 1)
+    out = np.full((64, 64, 3), 114, np.float32)
+    top, left = (64 - inner_h) // 2, (64 - inner_w) // 2
+    out[top : top + inner_h, left : left + inner_w] = pixels[rows][:, columns]
+    scaled = (out / 255 - np.array(RULE.mean)) / np.array(RULE.std)
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1), np.float32)
+
+
+def grid_source() -> DetectorSource:
+    module = _Grid().eval()
+
+    def boxes(pixels: Pixels, threshold: float) -> tuple[Floats, Floats]:
+        with torch.no_grad():
+            rows = module(torch.from_numpy(letterboxed(pixels))[None])[0].T.numpy()
+        scale = min(64 / pixels.shape[1], 64 / pixels.shape[0])
+        left, top = ((64 - round(side * scale)) // 2 for side in pixels.shape[1::-1])
+        kept = rows[rows[:, 4:].max(axis=1) >= threshold]
+        corners = np.concatenate([kept[:, :2] - kept[:, 2:4] / 2, kept[:, :2] + kept[:, 2:4] / 2], axis=1)
+        return (corners - np.array([left, top] * 2)) / scale, kept[:, 4:].max(axis=1)
+
+    labels = ("box", "ball", "cone")
+    return DetectorSource("a grid", "MIT", "yolov8", RULE, labels, module, ("output0",), letterboxed, boxes)
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[DetectorSource, DetectorSpec, Report]:
+    source = grid_source()
+    folder = tmp_path_factory.mktemp("grid")
+    spec, report = make_detector(source, folder, Thresholds(0.3, 0.6), SMOOTH)
+    return source, spec, report
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detector_is_what_its_checkpoint_is(name: str, tmp_path: Path) -> None:
+    folder = made(tmp_path, name, DETECTORS[name])
+    source = open_checkpoint(folder, None, "MIT")
+    spec, report = make_detector(source, tmp_path, Thresholds(), PICTURES)
+    assert {check.name for check in report.require().checks} == {"preprocessing", "raw outputs", "boxes"}
+    assert spec.head == "detr" and len(source.labels) == 5
+
+
+def test_words_and_pictures_run_in_the_runtime(pair: tuple[EmbedderSource, EmbedderSpec]) -> None:
+    from kinsight_export.trial import embedder_part
+
+    source, spec = pair
+    embedder = Embedder(embedder_part(spec), WORKSTATION)
+    vectors = embedder.images(PICTURES.pixels)
+    assert vectors.shape == (5, source.dim) and spec.text and spec.text.context == 16
+    assert embedder.texts(["a dog", "a mug"]).shape == (2, source.dim)
+
+
+def broken(report: Report) -> dict[str, str]:
+    """Check -> cause, of what the gate refuses."""
+    with pytest.raises(ParityError):
+        report.require()
+    return {check.name: check.cause for check in report.broken()}
+
+
+def with_rule(spec: DetectorSpec, **keys: object) -> DetectorSpec:
+    return dataclasses.replace(spec, preprocess=dataclasses.replace(spec.preprocess, **keys))
+
+
+HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+
+
+def test_the_gate_lets_a_good_detector_pass(grid: tuple[DetectorSource, DetectorSpec, Report]) -> None:
+    report = grid[2].require()
+    assert {check.name for check in report.checks} == {"preprocessing", "raw outputs", "boxes"}
+    assert next(fact.figure for fact in report.facts if fact.name == "boxes compared") > 20
+
+
+@pytest.mark.parametrize(
+    ("keys", "cause"),
+    [
+        ({"colour": "bgr"}, "red and blue are swapped: change `colour`"),
+        (HALF, "`mean`, `std` or `scale` is another: red is off by a factor of"),
+        ({"scale": 1.0}, "`mean`, `std` or `scale` is another"),
+        ({"pad": 0}, "the border of a letterbox has another value or place: change `pad`"),
+        ({"resize": "stretch"}, "the picture is fitted in another way: change `resize`"),
+    ],
+    ids=["colour", "mean", "scale", "pad", "resize"],
+)
+def test_a_wrong_preprocessing_is_caught(
+    grid: tuple[DetectorSource, DetectorSpec, Report], keys: dict[str, object], cause: str
+) -> None:
+    source, spec, _ = grid
+    found = broken(judge_detector(source, with_rule(spec, **keys), SMOOTH.pixels, SMOOTH.words))
+    assert cause in found["preprocessing"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "cause"),
+    [
+        (sabotage.zeroed, r"a layer is lost: first.weight holds nothing but zeros"),
+        (sabotage.swapped_inside, "red and blue are swapped inside the file"),
+        (sabotage.suppressed_inside, "boxes are suppressed twice: the file holds NonMaxSuppression itself"),
+    ],
+)
+def test_a_spoiled_file_is_caught(
+    grid: tuple[DetectorSource, DetectorSpec, Report],
+    tmp_path: Path,
+    spoil: Callable[[Path, Path], Path],
+    cause: str,
+) -> None:
+    source, spec, _ = grid
+    spoiled = dataclasses.replace(spec, file=spoil(spec.file, tmp_path / "spoiled.onnx"))
+    report = judge_detector(source, spoiled, SMOOTH.pixels, SMOOTH.words)
+    assert cause in broken(report)["raw outputs"]
+    if spoil is sabotage.suppressed_inside:
+        assert "boxes are lost: suppressed twice" in broken(report)["boxes"]
+
+
+def test_spoiled_towers_are_caught(pair: tuple[EmbedderSource, EmbedderSpec], tmp_path: Path) -> None:
+    source, spec = pair
+
+    def causes(spoiled: EmbedderSpec) -> dict[str, str]:
+        return broken(judge_embedder(source, spoiled, PICTURES.pixels, PICTURES.words))
+
+    other = dataclasses.replace(spec.preprocess, colour="bgr")
+    assert "red and blue" in causes(dataclasses.replace(spec, preprocess=other))["preprocessing"]
+    other = dataclasses.replace(spec.preprocess, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    assert "`mean`, `std`" in causes(dataclasses.replace(spec, preprocess=other))["preprocessing"]
+    file = sabotage.zeroed(spec.image, tmp_path / "image.onnx")
+    assert "a layer is lost" in causes(dataclasses.replace(spec, image=file))["picture vectors"]
+    file = sabotage.swapped_inside(spec.image, tmp_path / "image2.onnx")
+    assert (
+        "red and blue are swapped inside" in causes(dataclasses.replace(spec, image=file))["picture vectors"]
+    )
+    assert spec.text
+    file = sabotage.zeroed(spec.text.file, tmp_path / "text.onnx")
+    text = dataclasses.replace(spec.text, file=file)
+    assert causes(dataclasses.replace(spec, text=text)) == {
+        "word vectors": "the text tower was changed on the way"
+    }
+    settings = json.loads(spec.text.tokenizer.read_text(encoding="utf-8"))
+    vocabulary = settings["model"]["vocab"]
+    vocabulary["d</w>"], vocabulary["g</w>"] = vocabulary["g</w>"], vocabulary["d</w>"]
+    (tmp_path / "other.json").write_text(json.dumps(settings), encoding="utf-8")
+    text = dataclasses.replace(spec.text, tokenizer=tmp_path / "other.json")
+    found = causes(dataclasses.replace(spec, text=text))
+    assert set(found) == {"tokens", "word vectors"}
+    assert "the tokenizer is another one, or pads with another token: 'a photo of a dog'" in found["tokens"]
+
+
+def without(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).unlink()
+
+
+def of_type(kind: str) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        (folder / "config.json").write_text(json.dumps({**config, "model_type": kind}), encoding="utf-8")
+
+    return change
+
+
+def without_words(folder: Path) -> None:
+    for path in folder.iterdir():
+        if "token" in path.name or path.name in ("vocab.json", "merges.txt"):
+            path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (without("preprocessor_config.json"), "has no preprocessor_config.json, so nobody knows how it want"),
+        (without("config.json"), "is no checkpoint, it has no config.json that can be read: name a folder"),
+        (without("model.safetensors"), "cannot be loaded"),
+        (of_type("bert"), "holds a model of the type bert, no embedder that is known here: use one of clip"),
+        (without("tokenizer.json"), ""),
+        (without_words, "has no tokenizer that can be read"),
+    ],
+    ids=["processor", "config", "weights", "type", "slow tokenizer", "tokenizer"],
+)
+def test_a_bad_checkpoint_is_one_sentence(
+    tmp_path: Path, spoil: Callable[[Path], object], sentence: str
+) -> None:
+    folder = made(tmp_path, "clip", tiny_vision.clip)
+    spoil(folder)
+    if not sentence:  # the vocabulary is enough
+        assert open_embedder(folder, None, "MIT", stretch=False).text
+        return
+    with pytest.raises(KinsightError, match=sentence) as refused:
+        open_embedder(folder, None, "MIT", stretch=False)
+    assert "\n" not in str(refused.value) and refused.value.mend
+
+
+def test_what_is_no_detector(tmp_path: Path) -> None:
+    folder = made(tmp_path, "clip", tiny_vision.clip)
+    with pytest.raises(
+        ModelError, match="of the type clip, no detector that is known here: use one of detr, "
+    ):
+        open_checkpoint(folder, None, "MIT")
+
+
+def test_no_room(tmp_path: Path) -> None:
+    """What is asked for is more than any machine has: weights that are there in shape alone."""
+    with torch.device("meta"):
+        big, huge = torch.nn.Linear(20_000, 20_000, bias=False), torch.nn.Linear(2**15, 2**15, bias=False)
+    with pytest.raises(ModelError, match=r"its weights are 4.3 GB, and one ONNX file holds no more than 2.0"):
+        check_size([huge], tmp_path)
+    with pytest.raises(ModelError, match=r"an export needs \d+.\d GB on the disk of .*: make room, or name"):
+        check_size([big] * 100_000, tmp_path)
+
+
+def test_a_licence_is_known_and_accepted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = made(tmp_path, "dinov2", tiny_vision.dinov2)
+    words = ["embedder", str(folder), "--out", str(tmp_path / "part")]
+    (folder / "README.md").write_text("# no licence", encoding="utf-8")
+    for more, sentence in (
+        ([], "nobody says under which licence dinov2 is: pass --licence NAME"),
+        (["--licence", "CC-BY-NC-4.0"], "dinov2 is under CC-BY-NC-4.0, which asks for more than to be named"),
+        (["--licence", "CC-BY-NC-4.0", "--accept", "MIT"], "pass --accept CC-BY-NC-4.0 if you will keep it"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*words, *more])
+        assert sentence in capfd.readouterr().err
+    assert not (tmp_path / "part").exists()
