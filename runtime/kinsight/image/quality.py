@@ -9,18 +9,20 @@ from kinsight.types import Floats, Pixels
 
 _SIDE = 128
 _SKETCH_SIDE = 24
+_FLAT = 3.0  # grey values of 0..255
 
 
 def sharpness(pixels: Pixels) -> float:
     """What is left of the contrast when the picture is smoothed away from it, 0..1: high is sharp.
 
     The spread of the differences from a slightly smoothed copy over the spread of the picture, both of its
-    grey values at the same small size, so that neither light nor resolution of the camera counts.
+    grey values at the same small size, so that neither light nor resolution of the camera counts. A picture
+    of one colour has nothing that could be blurred: 1.
     """
     small = _grey(pixels, _SIDE)
     spread = float(small.std())
-    if spread == 0:
-        return 0.0
+    if spread < _FLAT:
+        return 1.0
     return float((small - cv2.GaussianBlur(small, (0, 0), 1.5)).std()) / spread
 
 
