@@ -23,6 +23,7 @@ from kinsight.store import Forgotten, KeySource, Store, Vectors
 from kinsight.types import Answer, Box, Concept, Floats, Photo, Pixels, Regions, Scene
 
 if TYPE_CHECKING:
+    from kinsight.advice import Telling
     from kinsight.album import Album
     from kinsight.album.eyes import Recognised
     from kinsight.chat import Chat
@@ -245,6 +246,13 @@ class Assistant:
         self.home.drop_caches()  # what another process made of it meanwhile
         self._eyed.clear()
         return forgotten
+
+    def telling(self, concept: Concept) -> Telling:
+        """How well a concept is told apart from all others that are known, and what would help."""
+        from kinsight.advice import telling
+
+        side = min(self.bundle.embedder.image.preprocess.size_wh)
+        return telling(concept, self.store, self.memory(), self.rules, side)
 
     def ask(self, question: str, photo: Photo | str | Path | None = None) -> Answer:
         """Answers a question about a photo, or from what was told where there is no photo."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from kinsight.album import inbox, sheet
 from kinsight.album.adding import Added, Adder, Progress
 from kinsight.album.eyes import Eyes
-from kinsight.album.finding import Found, accepted, nearest, with_names
+from kinsight.album.finding import Found, accepted, nearest, perhaps, with_names
 from kinsight.album.inbox import Group
 from kinsight.embed import embed_scene
 from kinsight.errors import RegionError
@@ -68,6 +68,18 @@ class Album:
         concept_ids = list(dict.fromkeys(self._store.concept(name).id for name in names))
         found = with_names(self.shots(), concept_ids, self._eyes)
         return sorted(found, key=lambda one: -one.score)[:limit]
+
+    def perhaps(self, name: str, limit: int) -> list[tuple[Found, int]]:
+        """Photos in which somebody is only a maybe, and the number of the region, as `look` has it.
+
+        Whoever confirms one of them teaches most; the likeliest come first. Raises UnknownConcept.
+        """
+        concept, shots = self._store.concept(name), self.shots()
+        found = []
+        for photo, row, match in perhaps(shots, concept.id, self._eyes)[:limit]:
+            box = shots.regions.box(shots.rows(photo)[row])
+            found.append((Found(shots.photos[photo], match.probability, (), (box,)), row + 1))
+        return found
 
     def groups(self) -> list[Group]:
         """The inbox: things that recur in photos and have no name, largest group first."""

@@ -99,6 +99,18 @@ def with_names(shots: Shots, concept_ids: Sequence[int], eyes: Eyes) -> Iterator
             )
 
 
+def perhaps(shots: Shots, concept_id: int, eyes: Eyes) -> list[tuple[int, int, Match]]:
+    """(photo, row of the region in it, match) where somebody is only a maybe, the likeliest first."""
+    found = [
+        (photo, row, match)
+        for photo in resembling(shots, concept_id, eyes)
+        for row, matches in enumerate(recognised(shots, photo, eyes)[0])
+        for match in matches
+        if match.concept_id == concept_id and match.decision == "unsure"
+    ]
+    return sorted(found, key=lambda one: -one[2].probability)
+
+
 def _near(vectors: Floats, views: Floats, least: float) -> NDArray[np.bool_]:
     """bool (m,): some view is at least so near; in chunks, since m times n may be large."""
     chunks = (vectors[start : start + _CHUNK] for start in range(0, len(vectors), _CHUNK))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,10 +15,12 @@ from kinsight.cli.show import clean_line, print_json, say, timings_line
 from kinsight.errors import DuplicateName, PhotoError, RegionError, UnknownConcept
 
 if TYPE_CHECKING:
+    from kinsight.assistant import Assistant
     from kinsight.store import Store
     from kinsight.types import Box, Scene
 
 FILE = click.Path(path_type=Path)
+_SUGGESTED = 3
 
 
 @dataclass
@@ -73,6 +77,7 @@ def _teaching_option(name: str, text: str, kind: click.ParamType[object] = click
     epilog='Example: kinsight remember lala.jpg --name Lala --category dog --info "She loves the sea."',
 )
 @click.argument("photo", type=FILE)
+@AS_JSON
 @pass_teaching
 @pass_desk
 def remember(desk: Desk, teaching: Teaching, photo: Path) -> None:
@@ -80,6 +85,7 @@ def remember(desk: Desk, teaching: Teaching, photo: Path) -> None:
     if teaching.box is not None and teaching.region is not None:
         raise click.UsageError("--box and --region both say where it is, give one of them")
     with desk.assistant() as assistant:
+        from kinsight.advice import telling_json
         from kinsight.assistant import Lesson
         from kinsight.image import Mark, annotate, save
         from kinsight.teach import choose
@@ -92,8 +98,15 @@ def remember(desk: Desk, teaching: Teaching, photo: Path) -> None:
             save(annotate(scene.photo.pixels, [Mark(box, teaching.name, "accepted")]), teaching.out)
         lesson = Lesson(teaching.name, teaching.category, teaching.info, teaching.add)
         concept = assistant.remember(scene.photo, lesson, teaching.box, region)
+        told = assistant.telling(concept)
+        more = _album_photos(assistant, concept.name)
+        if desk.as_json:
+            print_json({"format": 1, **telling_json(told), "album": more})
+            return
         views = f", {len(concept.views)} views now" if teaching.add else ""
         say(clean_line(f"{concept.name} is remembered{views}: {_spot(scene, box, region)}"))
+        for line in (*told.lines(), *_album_lines(more, concept.name)):
+            say(clean_line(line))
         desk.note(timings_line(scene.timings_ms, {}))
 
 
@@ -161,6 +174,24 @@ def not_this(desk: Desk, photo: Path, name: str, region: int | None) -> None:
         say(clean_line(f"{concept.name} is not {refused}; undo takes this back."))
         for line in scene_lines(assistant.look(photo)):
             say(clean_line(line))
+
+
+def _album_photos(assistant: Assistant, name: str) -> list[dict[str, Any]]:
+    """Photos of the album that may show it; nobody is kept waiting where the album is empty."""
+    found = assistant.album.perhaps(name, _SUGGESTED) if assistant.store.album.generation() else []
+    return [
+        {"photo": one.photo.path, "region": region, "probability": round(one.score, 4)}
+        for one, region in found
+    ]
+
+
+def _album_lines(photos: Sequence[dict[str, Any]], name: str) -> list[str]:
+    if not photos:
+        return []
+    these = "This photo" if len(photos) == 1 else f"These {len(photos)} photos"
+    add = f"--name {shlex.quote(name)} --add --region"
+    lines = [f"  kinsight remember {shlex.quote(one['photo'])} {add} {one['region']}" for one in photos]
+    return [f"{these} of the album may show {name}; if so, teach with", *lines]
 
 
 def _check_name(store: Store, teaching: Teaching) -> None:

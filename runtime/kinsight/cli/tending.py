@@ -7,17 +7,21 @@ from pathlib import Path
 
 import click
 
-from kinsight.cli.desk import AS_JSON, Desk, pass_desk
-from kinsight.cli.show import columns, print_json, say
+from kinsight.cli.desk import AS_JSON, Desk, pass_desk, progress
+from kinsight.cli.show import clean_line, columns, print_json, say
 
 
-@click.command(epilog="Example: kinsight doctor --verify")
+@click.command(epilog="Examples: kinsight doctor --verify, kinsight doctor --concepts")
 @click.option("--verify", is_flag=True, help="Hash every file of the bundle; big ones take their time.")
+@click.option("--concepts", is_flag=True, help="Instead: how well each one you taught is told apart.")
 @AS_JSON
 @pass_desk
 @click.pass_context
-def doctor(context: click.Context, desk: Desk, verify: bool) -> None:
+def doctor(context: click.Context, desk: Desk, verify: bool, concepts: bool) -> None:
     """Examine the installation, your data and the bundle; say what to mend and how."""
+    if concepts:
+        _examine_concepts(desk)
+        return
     from kinsight.doctor import examine
 
     findings = examine(desk.home, desk.bundle, desk.device, verify)
@@ -32,6 +36,32 @@ def doctor(context: click.Context, desk: Desk, verify: bool) -> None:
     for mend in mends:
         say(f"  {mend}")
     context.exit(1 if broken else 0)
+
+
+def _examine_concepts(desk: Desk) -> None:
+    """A row for each concept: its views, how many the others tell, its look-alike; and what would help."""
+    with desk.assistant() as assistant:
+        from kinsight.advice import telling_json
+
+        known = assistant.store.concepts()
+        told = []
+        for done, concept in enumerate(known):
+            progress("concepts", done, len(known))
+            told.append(assistant.telling(concept))
+        progress("concepts", len(known), len(known))
+    if desk.as_json:
+        print_json({"format": 1, "concepts": [telling_json(one) for one in told]})
+        return
+    rows = [["concept", "views", "recognised", "nearest other"]]
+    for one in told:
+        other = f"{one.look_alike.name} {one.look_alike.similarity:.2f}" if one.look_alike else ""
+        left = "" if one.recognised is None else f"{one.recognised} of {one.views}"
+        rows.append([clean_line(one.concept), str(one.views), left, clean_line(other)])
+    for line in columns(rows) if told else ["Nobody was taught yet."]:
+        say(line)
+    ill = [line for one in told if not one.well for line in one.lines()]
+    for line in ("\nWhat would help:" if ill else "", *(f"  {clean_line(line)}" for line in ill)):
+        say(line)
 
 
 @click.command(

@@ -21,6 +21,7 @@ from kinsight.image.codec import (
     save,
 )
 from kinsight.image.draw import Mark, annotate, contact_sheet
+from kinsight.image.quality import sharpness, sketch
 from kinsight.image.resize import Placement, crop, prepare, prepare_batch, thumbnail
 
 OPENCV_VERSION: str = cv2.__version__
@@ -42,5 +43,7 @@ __all__ = [
     "prepare_batch",
     "read_file",
     "save",
+    "sharpness",
+    "sketch",
     "thumbnail",
 ]
