@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kinsight.image import Mark, annotate, contact_sheet
-from kinsight.image.text import drawable, fit_text, text_width
+from kinsight.image.text import can_draw, drawable, fit_text, text_width
 
 GREEN, AMBER, GREY = (0, 158, 115), (230, 159, 0), (80, 80, 80)
 SKY = (90, 140, 210)
@@ -144,9 +144,29 @@ def test_right_to_left_words_are_turned_round(text: str, shown: str) -> None:
     assert drawable(text) == shown
 
 
+@pytest.mark.skipif(not hasattr(cv2, "FontFace"), reason="OpenCV before 5 has no Unicode font")
+@pytest.mark.parametrize(
+    ("name", "shown", "whole"),
+    [
+        ("🐕", "(dog)", True),
+        ("👩🏽\u200d🚀 Ann", "(woman)(rocket) Ann", True),
+        ("🇩🇪", "DE", True),
+        ("❤\ufe0f?", "(heavy black heart)?", True),
+        ("狗 Лала Zoë שלום", "狗 Лала Zoë םולש", True),
+        ("नमस्ते", "नमस्ते", False),
+        ("Momo กขค", "Momo กขค", False),
+        ("why?", "why?", True),
+    ],
+)
+def test_what_the_fonts_lack_is_said_in_words(name: str, shown: str, whole: bool) -> None:
+    assert (drawable(name), can_draw(name)) == (shown, whole)
+
+
 def test_without_the_unicode_font_names_become_ascii(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(cv2, "FontFace", raising=False)
     assert drawable("Zoë & 小狗") == "Zoe & ??"
+    assert can_draw("Zoë") and not can_draw("小狗")
+    assert drawable("🐕") == "(dog)"
 
 
 def test_long_text_is_cut() -> None:

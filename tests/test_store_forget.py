@@ -9,6 +9,7 @@ from children import files, filled, held
 from crops import crop
 from kinsight.errors import DuplicateName, NothingToUndo, StoreBusy
 from kinsight.store import Changes, Store
+from kinsight.store.forgetting import _named_in
 
 
 @pytest.fixture
@@ -93,6 +94,42 @@ def test_forget_keeps_the_undo_of_others_with_a_longer_name(path: Path) -> None:
         store.forget("Ann")
         assert store.undo() == 'renamed "Anna" to "Anna Lena"'
         assert [concept.name for concept in store.concepts()] == ["Anna"]
+
+
+def test_forget_takes_others_changes_that_name_it(path: Path) -> None:
+    with Store.open(path) as store:
+        store.remember(crop(1), "Tom")
+        store.remember(crop(2), "Zorro")
+        store.remember(crop(3), "Zorro the Second")
+        store.edit("Tom", Changes(add_aliases=("Zorro's friend", "ze'Zorro")))
+        store.edit("Tom", Changes(remove_aliases=("Zorro's friend", "ze'Zorro"), category="cat"))
+        store.edit("Zorro the Second", Changes(category="dog"))
+        store.forget("Zorro")
+        assert [entry.summary for entry in store.history()] == [
+            'changed the category of "Zorro the Second"',
+            'remembered "Zorro the Second"',
+        ]
+        store.forget("Zorro the Second")
+    assert found_in(path, [b"Zorro", b"zorro"]) == []
+
+
+@pytest.mark.parametrize(
+    "text,named",
+    [
+        ("anna and ann", True),
+        ("Anna", False),
+        ("ann's", True),
+        ("my-ANN_1.jpg", True),
+        ("/home/hannes/annex", False),
+        ("Joann, Ann", True),
+    ],
+)
+def test_a_name_in_a_text(text: str, named: bool) -> None:
+    assert _named_in(text, {"ann"}) == named
+
+
+def test_a_name_in_a_text_without_spaces() -> None:
+    assert _named_in("我的拉拉在这里", {"拉拉"}) and _named_in("ולאה", {"לאה"})
 
 
 def test_forget_never_lets_undo_jump_over_a_change(path: Path) -> None:

@@ -23,6 +23,7 @@ from kinsight.image.codec import (
 from kinsight.image.draw import Mark, annotate, contact_sheet
 from kinsight.image.quality import sharpness, sketch
 from kinsight.image.resize import Placement, crop, prepare, prepare_batch, thumbnail
+from kinsight.image.text import can_draw
 
 OPENCV_VERSION: str = cv2.__version__
 
@@ -34,6 +35,7 @@ __all__ = [
     "Mark",
     "Placement",
     "annotate",
+    "can_draw",
     "contact_sheet",
     "crop",
     "decode",

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import cv2
+import numpy as np
 
 from kinsight.types import Pixels
 
@@ -16,6 +17,7 @@ Colour = tuple[int, int, int]
 
 _WEIGHT = 500  # of the variable font: 400 is regular, 700 bold
 _HERSHEY = cv2.FONT_HERSHEY_SIMPLEX  # OpenCV < 5: strokes, ASCII only
+_FLAG_LETTER = "regional indicator symbol letter "
 _RIGHT_TO_LEFT = re.compile(
     r"[\u0590-\u08ff\ufb1d-\ufefc](?:[\u0590-\u08ff\ufb1d-\ufefc\W\d_]*[\u0590-\u08ff\ufb1d-\ufefc])?"
 )
@@ -69,17 +71,53 @@ def _face() -> Any:
     return cv2.FontFace("sans")
 
 
+def can_draw(text: str) -> bool:
+    """Whether every letter can be seen as what it is; for one without a letter in the fonts there is "?"."""
+    shown = "".join(map(_in_words, _visible(text)))
+    return all(character.isspace() or _has_letter(character, _has_unicode()) for character in shown)
+
+
 def drawable(text: str) -> str:
     """What OpenCV can draw letter by letter: no invisible characters, right-to-left words turned round.
 
-    Arabic stays unjoined: the fonts have no joined forms. Without the Unicode font accents are dropped and
-    what ASCII has no letter for becomes "?".
+    Emoji that the fonts lack are drawn as words, "(dog)". Arabic stays unjoined: the fonts have no joined
+    forms. Without the Unicode font accents are dropped and what ASCII has no letter for becomes "?".
     """
-    shown = "".join(c for c in unicodedata.normalize("NFC", text) if not _invisible(c))
+    shown = "".join(map(_in_words, _visible(text)))
     if _has_unicode():
         return _RIGHT_TO_LEFT.sub(_reversed, shown)
     plain = (c for c in unicodedata.normalize("NFKD", shown) if not unicodedata.combining(c))
     return "".join(c if c.isascii() else "?" for c in plain)
+
+
+def _visible(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFC", text) if not _invisible(c))
+
+
+def _in_words(character: str) -> str:
+    """A symbol that the fonts lack by its name in Unicode; skin colours and the like go without saying."""
+    if character.isascii() or _has_letter(character, _has_unicode()):
+        return character
+    name = unicodedata.name(character, "").lower()
+    match unicodedata.category(character):
+        case "So" if name.startswith(_FLAG_LETTER):
+            return name.removeprefix(_FLAG_LETTER).upper()
+        case "So" if name:
+            return f"({name})"
+        case "Sk":
+            return ""
+    return character
+
+
+@lru_cache(maxsize=4096)
+def _has_letter(character: str, unicode: bool) -> bool:
+    """Whether the font has it. What it lacks comes as a question mark, or as nothing at all."""
+    if not unicode:
+        return unicodedata.normalize("NFKD", character)[0].isascii()
+    pictures = [np.zeros((48, 64, 3), np.uint8) for _ in range(2)]
+    for pixels, shown in zip(pictures, (character, "?"), strict=True):
+        cv2.putText(pixels, shown, (8, 36), (255, 255, 255), _face(), 24, _WEIGHT)
+    return character == "?" or bool(pictures[0].any() and (pictures[0] != pictures[1]).any())
 
 
 def _invisible(character: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
+from collections.abc import Sequence
 
 import numpy as np
 from sqlite_utils import Database
@@ -15,6 +16,7 @@ from kinsight.store.showing import negatives_that_show
 from kinsight.types import Concept, Floats
 
 _TEXT_COLUMNS = ("category", "info", "fingerprint")
+_LEAST_PART = 3  # letters; shorter names are parts of too many words
 
 
 def forget(db: Database, concept: Concept) -> Forgotten:
@@ -24,12 +26,14 @@ def forget(db: Database, concept: Concept) -> Forgotten:
     the file stays where it is. Only leaving the region out would not do: the thumbnail and the vector of the
     whole photo show it too, and what stays unnamed would soon ask for a name in the inbox.
 
-    An entry knows of it that touches it or mentions one of its names. Where such an entry is about another
-    concept, the older ones about that concept go with it: undo must not jump over a change.
+    An entry knows of it that touches it or mentions one of its names, unless as a part of another's name.
+    Where such an entry is about another concept, the older ones about that concept go with it: undo must not
+    jump over a change.
 
     What the user wrote about others is theirs and stays, also where it names the forgotten.
     """
     keys = {name_key(name) for name in concept.names} | _former_keys(db, concept.id)
+    others = _names_of_others(db, concept.id, keys)
     shown = negatives_that_show(db, concept)
     touched = {concept.id}
     for entry, summary in db.execute("select id, summary from journal order by id desc").fetchall():
@@ -37,9 +41,9 @@ def forget(db: Database, concept: Concept) -> Forgotten:
             "select concept_id, table_name, row_id, before from journal_row where journal_id = ?", (entry,)
         ).fetchall()
         concepts = {row[0] for row in rows}
-        told = any(f'"{key}"' in name_key(summary) for key in keys)
+        told = _named_in(_without(summary, others), keys)
         seen = any(table == "negative" and row_id in shown for _, table, row_id, _ in rows)
-        if told or seen or concepts & touched or any(_mentions(row[3], keys) for row in rows):
+        if told or seen or concepts & touched or any(_mentions(row[3], keys, others) for row in rows):
             touched |= concepts
             db.execute("delete from journal where id = ?", (entry,))
     left = take_out(db, _photos_of(db, concept, keys))
@@ -87,9 +91,22 @@ def _photos_of(db: Database, concept: Concept, keys: set[str]) -> set[int]:
 
 
 def _named_in(text: str, keys: set[str]) -> bool:
-    """A name stands in the text, a path say, with no letter before or behind it."""
+    """A name stands in the text, a path say, and is no part of a longer word.
+
+    Letters of scripts without capitals may stand beside it: there are no spaces, or small words are joined.
+    """
     text = name_key(text)
-    return any(re.search(rf"(?<![^\W\d_]){re.escape(key)}(?![^\W\d_])", text) for key in keys)
+    for key in keys:
+        start = text.find(key)
+        while start >= 0:
+            if not _goes_on(text[max(start - 1, 0) : start]) and not _goes_on(text[start + len(key) :][:1]):
+                return True
+            start = text.find(key, start + 1)
+    return False
+
+
+def _goes_on(neighbour: str) -> bool:
+    return neighbour != "" and unicodedata.category(neighbour) in ("Ll", "Lu", "Lt")
 
 
 def _vectors_of(db: Database, concept_id: int, embedder_id: str) -> Floats:
@@ -117,10 +134,30 @@ def _former_keys(db: Database, concept_id: int) -> set[str]:
     return {row[column] for row in values for column in NAME_COLUMNS.values() if column in row}
 
 
-def _mentions(before: str | None, keys: set[str]) -> bool:
-    """Some text that was replaced contains one of the names."""
+def _names_of_others(db: Database, concept_id: int, keys: set[str]) -> list[str]:
+    """Keys of what others are called now that have one of the names in them, longest first."""
+    rows = db.execute(
+        "select name_key from concept where id <> :id"
+        " union all select alias_key from alias where concept_id <> :id",
+        {"id": concept_id},
+    )
+    return sorted((key for (key,) in rows if _named_in(key, keys)), key=len, reverse=True)
+
+
+def _without(text: str, others: Sequence[str]) -> str:
+    text = name_key(text)
+    for other in others:
+        text = text.replace(other, "")
+    return text
+
+
+def _mentions(before: str | None, keys: set[str], others: Sequence[str]) -> bool:
+    """Something that was replaced has one of the names in it; in a text also as a part of a longer word."""
     if before is None:
         return False
     row = unpack(before)
     texts = [name_key(str(row[column])) for column in _TEXT_COLUMNS if row.get(column)]
-    return any(key in text for text in texts for key in keys)
+    if any(key in text for text in texts for key in keys if len(key) >= _LEAST_PART):
+        return True
+    names = [_without(str(row[column]), others) for column in ("name", "alias") if row.get(column)]
+    return any(_named_in(text, keys) for text in (*texts, *names))
