@@ -16,24 +16,26 @@ pytest.importorskip("transformers")
 pytest.importorskip("llama_cpp")
 peft = pytest.importorskip("peft")
 
-from gguf import GGUFReader
+from gguf import GGUFReader, GGUFWriter
 
 from kinsight.bundle import LlmPart
 from kinsight.config import DeviceConfig
 from kinsight.errors import ConfigError, KinsightError, ModelError, ParityError
 from kinsight.llm import Generation, Picture, Text, Turn, load_llm
 from kinsight_export.gate import Report
-from kinsight_export.gguf_file import converter, to_lora, to_pair
+from kinsight_export.gguf_file import converter, to_pair
+from kinsight_export.mllm.checkpoint import Words, network
 from kinsight_export.mllm.device import Device
-from kinsight_export.mllm.exam import answers_of, pictures_of, prompts_of
+from kinsight_export.mllm.exam import WORDS, answers_of, pictures_of, prompts_of
 from kinsight_export.mllm.judging import AS_CONVERTED, judge
 from kinsight_export.mllm.making import Workshop, make_mllm
-from kinsight_export.mllm.order import MllmOrder
+from kinsight_export.mllm.order import MllmOrder, ShapeOrder
 from kinsight_export.mllm.pair import probe
+from kinsight_export.mllm.shapes import SHAPES, Shape, write_shape
 from kinsight_export.mllm.source import Source, loaded
 from kinsight_export.mllm.vocabulary import PRETOKENIZER
 from kinsight_export.parts import LlmSpec, read_part
-from tiny_checkpoints import tiny_checkpoint
+from tiny_checkpoints import TINY, tiny_checkpoint
 
 pytestmark = pytest.mark.train
 
@@ -263,11 +265,16 @@ def adapter_of(checkpoint: Path, folder: Path, seed: int | None) -> Path:
 def test_an_adapter_is_merged_and_held_against_itself(pairs: Pairs, tmp_path: Path) -> None:
     checkpoint = pairs("qwen2_5_vl").checkpoint
     adapter = adapter_of(checkpoint, tmp_path / "adapter", 5)
-    order = MllmOrder(
-        checkpoint, tmp_path / "part", adapter=adapter, pretokenizer=PRETOKENIZER, quantise=("Q8_0",)
-    )
+    order = MllmOrder(checkpoint, tmp_path / "part", adapter=adapter, pretokenizer=PRETOKENIZER)
+    order.quantise, order.adapter_gguf = ("Q8_0",), tmp_path / "lora.gguf"
     made = make_mllm(order, workshop())
-    checks = {check.name: check for check in made.reports[0].checks}
+    reports = {report.part: report for report in made.reports}
+    beside = {check.name: check.figure for check in reports["llm_adapter"].checks}
+    assert beside["same first token"] >= 0.99  # the adapter's own file, which llama.cpp adds to its base
+    assert beside["divergence"] < 1e-4
+    names = {tensor.name for tensor in GGUFReader(tmp_path / "lora.gguf").tensors}
+    assert {"blk.0.attn_q.weight.lora_a", "blk.2.ffn_down.weight.lora_b"} <= names
+    checks = {check.name: check for check in reports["llm_converted"].checks}
     assert checks["same first token"].figure >= 0.99
     assert checks["divergence"].figure < 1e-4
     assert checks["adapter"].figure > 0.1
@@ -282,19 +289,8 @@ def test_an_adapter_that_changes_nothing_is_refused(pairs: Pairs, tmp_path: Path
         report.require()
 
 
-def test_an_adapter_becomes_a_file_of_its_own(pairs: Pairs, tmp_path: Path) -> None:
-    checkpoint = pairs("qwen2_5_vl").checkpoint
-    adapter = adapter_of(checkpoint, tmp_path / "adapter", 5)
-    file = to_lora(adapter, checkpoint, tmp_path / "lora.gguf", converter(CACHE))
-    names = {tensor.name for tensor in GGUFReader(file).tensors}
-    assert {"blk.0.attn_q.weight.lora_a", "blk.2.ffn_down.weight.lora_b"} <= names
-
-
 def test_a_shape_has_the_size_of_the_model_that_it_stands_for() -> None:
     """Parameters in millions, as their makers publish them."""
-    from kinsight_export.mllm.checkpoint import Words, network
-    from kinsight_export.mllm.shapes import SHAPES
-
     counts = {}
     for name, shape in SHAPES.items():
         with torch.device("meta"):
@@ -302,6 +298,38 @@ def test_a_shape_has_the_size_of_the_model_that_it_stands_for() -> None:
         net.tie_weights()
         counts[name] = round(sum(weight.numel() for weight in net.parameters()) / 1e6)
     assert counts == {"smolvlm-256m": 256, "smolvlm-500m": 507, "qwen3-vl-2b": 2128}
+
+
+def vocabulary_file(tokenizer: Path, out: Path) -> Path:
+    """The vocabulary of a tokenizer.json as a GGUF file, as SmolLM2's has it."""
+    words = json.loads(tokenizer.read_text("utf-8"))["model"]
+    writer = GGUFWriter(out, "llama")
+    writer.add_token_list(sorted(words["vocab"], key=words["vocab"].get))
+    writer.add_token_types([1] * len(words["vocab"]))
+    writer.add_token_merges([" ".join(merge) for merge in words["merges"]])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return out
+
+
+def test_a_shape_is_a_bundle_that_runs(pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of a shape, at a tiny size: a vocabulary out of a GGUF file, seeded weights, pocket's parts."""
+    pair = pairs("idefics3")
+    words = vocabulary_file(pair.checkpoint / "tokenizer.json", tmp_path / "words.gguf")
+    row = Shape(TINY["idefics3"], 500, "float32", "Q8_0", "q8_0", 16, ("<end_of_utterance>",))
+    monkeypatch.setitem(SHAPES, "tiny", row)
+    bundle = write_shape(ShapeOrder("tiny", tmp_path / "out", words), lambda: converter(CACHE), print)
+    assert bundle.llm is not None
+    assert (bundle.name, bundle.world, bundle.llm.image_max_tokens) == ("tiny-shape", "drawn", 16)
+    with load_llm(bundle.llm, ONE_THREAD) as llm:
+        assert llm.count([Turn("user", (Text("Lala"),))]) > 0
+    with Device(bundle.llm, ONE_THREAD) as device:
+        assert len(device.words) == 500
+        for text in WORDS:
+            assert device.words.tokens(Text(text)) == Source(pair.checkpoint).tokens(Text(text))
+    with pytest.raises(ConfigError, match="there is no shape 'huge': choose one of smolvlm-256m"):
+        write_shape(ShapeOrder("huge", tmp_path / "none"), lambda: converter(CACHE), print)
 
 
 Spoil = Callable[[Path], object]
@@ -388,5 +416,7 @@ def test_an_adapter_that_is_none_is_one_sentence(pairs: Pairs, tmp_path: Path) -
     checkpoint = pairs("qwen2_5_vl").checkpoint
     with pytest.raises(ModelError, match=r"holds no adapter: name a folder with an adapter_config.json"):
         make_mllm(MllmOrder(checkpoint, tmp_path / "part", adapter=tmp_path), workshop())
+    with pytest.raises(ConfigError, match="--adapter-gguf means nothing"):
+        make_mllm(MllmOrder(checkpoint, tmp_path / "part", adapter_gguf=tmp_path / "a.gguf"), workshop())
     with pytest.raises(ConfigError, match="an adapter needs the checkpoint"):
         make_mllm(MllmOrder(None, tmp_path / "part", checkpoint, checkpoint, adapter=tmp_path), workshop())

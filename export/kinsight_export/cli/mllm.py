@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,15 @@ _ROWS: dict[str, Mapping[str, Any]] = {
     "--gguf": {"type": A_FILE, "help": "A GGUF file that is there already."},
     "--mmproj": {"type": A_FILE, "help": "Its picture encoder."},
     "--adapter": {"type": A_FILE, "help": "Folder of a LoRA adapter, which is merged."},
+    "--adapter-gguf": {
+        "type": A_FILE,
+        "help": "Write the adapter as a file of its own as well, and judge it.",
+    },
     "--quantise": {"type": _KINDS, "multiple": True, "help": "Candidates beside f16; else Q8_0 and Q4_K_M."},
     "--max-loss": {"type": _LOSS, "help": f"Mean KL that a candidate may have, nats; else {MAX_LOSS}."},
     "--pretokenizer": {"help": "Of a vocabulary that llama.cpp does not know: qwen2, lfm2, ..."},
     "--device": {"help": "Name or .toml file of the device config for which it is made."},
+    "--threads": {"type": _TOKENS, "help": "Of this machine; else one per physical core."},
     "--context": {"type": _TOKENS, "help": "Tokens; else 2048."},
     "--image-max-tokens": {"type": _TOKENS, "help": "What a picture may cost; else by model and device."},
     "--photos": {"type": A_FILE, "help": "Compare on photos of this folder, else on drawn scenes."},
@@ -64,7 +70,7 @@ def mllm(context: click.Context, checkpoint: Path | None) -> None:
     order.checkpoint = checkpoint
     shop = Workshop(
         lambda: converter(open_home().cache / "converter"),
-        WORKSTATION,
+        replace(WORKSTATION, threads=order.threads),
         load_device(order.device),
         pictures_of(order.photos),
         click.echo,
