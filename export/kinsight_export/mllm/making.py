@@ -10,11 +10,13 @@ from pathlib import Path
 from kinsight.bundle import LlmPart
 from kinsight.config import DeviceConfig
 from kinsight.errors import ConfigError, ModelError
+from kinsight.llm.header import read_header
 from kinsight.llm.memory import check_memory
 from kinsight.types import Pixels
 from kinsight_export.gate import Report
 from kinsight_export.gate.choice import Choice
 from kinsight_export.gguf_file import to_gguf, to_lora, to_pair
+from kinsight_export.licences import licence_of, required_licence, spdx
 from kinsight_export.mllm.candidates import Bench, choose_encoder, choose_words
 from kinsight_export.mllm.device import Device
 from kinsight_export.mllm.exam import Answers, answers_of, prompts_of
@@ -60,6 +62,7 @@ def make_mllm(order: MllmOrder, shop: Workshop) -> Made:
     ParityError where a pair without a source does not look at pictures.
     """
     _check(order)
+    order = replace(order, licence=_licence(order))
     out = order.out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
@@ -86,6 +89,14 @@ def _check(order: MllmOrder) -> None:
     for file in pair:
         if file and not file.is_file():
             raise ConfigError(f"there is no file {file}", "check the path")
+
+
+def _licence(order: MllmOrder) -> str:
+    """As the order, the model card or the file's header says it."""
+    said = order.licence or (licence_of(order.checkpoint) if order.checkpoint else None)
+    if not said and order.gguf:
+        said = spdx(str(read_header(order.gguf).values.get("general.license") or ""))
+    return required_licence(said, order.accept, (order.checkpoint or order.gguf or order.out).name)
 
 
 def _adopt(order: MllmOrder, shop: Workshop, llm: Path, mmproj: Path) -> Made:

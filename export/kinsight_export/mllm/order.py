@@ -34,6 +34,7 @@ class MllmOrder:
     image_max_tokens: int | None = None
     photos: Path | None = None
     licence: str | None = None
+    accept: tuple[str, ...] = ()
     plot: Path | None = None
     replace: bool = False
 
