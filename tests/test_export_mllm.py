@@ -16,24 +16,27 @@ pytest.importorskip("transformers")
 pytest.importorskip("llama_cpp")
 peft = pytest.importorskip("peft")
 
-from gguf import GGUFReader
+from gguf import GGUFReader, GGUFWriter
 
 from kinsight.bundle import LlmPart
 from kinsight.config import DeviceConfig
 from kinsight.errors import ConfigError, KinsightError, ModelError, ParityError
 from kinsight.llm import Generation, Picture, Text, Turn, load_llm
 from kinsight_export.gate import Report
-from kinsight_export.gguf_file import converter, to_lora, to_pair
+from kinsight_export.gate.pictures import scenes
+from kinsight_export.gguf_file import converter, to_pair
+from kinsight_export.mllm.checkpoint import Words, network
 from kinsight_export.mllm.device import Device
-from kinsight_export.mllm.exam import answers_of, pictures_of, prompts_of
+from kinsight_export.mllm.exam import WORDS, answers_of, prompts_of
 from kinsight_export.mllm.judging import AS_CONVERTED, judge
 from kinsight_export.mllm.making import Workshop, make_mllm
-from kinsight_export.mllm.order import MllmOrder
+from kinsight_export.mllm.order import MllmOrder, ShapeOrder
 from kinsight_export.mllm.pair import probe
+from kinsight_export.mllm.shapes import SHAPES, Shape, write_shape
 from kinsight_export.mllm.source import Source, loaded
 from kinsight_export.mllm.vocabulary import PRETOKENIZER
 from kinsight_export.parts import LlmSpec, read_part
-from tiny_checkpoints import tiny_checkpoint
+from tiny_checkpoints import TINY, tiny_checkpoint
 
 pytestmark = pytest.mark.train
 
@@ -61,7 +64,7 @@ class Pair:
         source = Source(self.checkpoint, adapter)
         part = self.part(source.frame.tokens)
         with Device(part, ONE_THREAD) as device:
-            answers = answers_of(source, device, prompts_of(source, pictures_of(None)))
+            answers = answers_of(source, device, prompts_of(source, scenes(8)))
             return judge(answers, device, part, AS_CONVERTED)
 
     def copy(self, folder: Path) -> Pair:
@@ -106,7 +109,7 @@ def test_the_file_says_what_the_source_says(pairs: Pairs, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", MUST)
 def test_the_runtime_answers_about_a_picture(pairs: Pairs, kind: str) -> None:
-    turns = [Turn("user", (Picture(pictures_of(None)[0]), Text("Who is this?")))]
+    turns = [Turn("user", (Picture(scenes(1)[0]), Text("Who is this?")))]
     with load_llm(pairs(kind).part(96), ONE_THREAD) as llm:
         stream = llm.generate(turns, Generation(max_tokens=2))
         "".join(stream)
@@ -188,16 +191,21 @@ def test_another_tokenizer_is_refused_and_pointed_at(pairs: Pairs, tmp_path: Pat
         report.require()
 
 
+def order_of(
+    checkpoint: Path | None, out: Path, gguf: Path | None = None, mmproj: Path | None = None
+) -> MllmOrder:
+    """An order of weights of our own."""
+    return MllmOrder(checkpoint, out, gguf, mmproj, pretokenizer=PRETOKENIZER, licence="Apache-2.0")
+
+
 def workshop(said: list[str] | None = None) -> Workshop:
     say = (said if said is not None else []).append
-    return Workshop(lambda: converter(CACHE), ONE_THREAD, ONE_THREAD, pictures_of(None), say)
+    return Workshop(lambda: converter(CACHE), ONE_THREAD, ONE_THREAD, scenes(8), say)
 
 
 def test_a_checkpoint_becomes_a_part(pairs: Pairs, tmp_path: Path) -> None:
     """Candidates are made, judged and timed; what is written is what was chosen, with its figures."""
-    order = MllmOrder(
-        pairs("gemma3").checkpoint, tmp_path / "part", pretokenizer=PRETOKENIZER, quantise=("Q8_0", "Q4_K_M")
-    )
+    order = order_of(pairs("gemma3").checkpoint, tmp_path / "part")
     made = make_mllm(order, workshop())
     part = read_part(tmp_path / "part")
     assert isinstance(part.spec, LlmSpec)
@@ -221,7 +229,7 @@ def test_a_checkpoint_becomes_a_part(pairs: Pairs, tmp_path: Path) -> None:
 def test_a_pair_that_is_there_is_taken_over(pairs: Pairs, tmp_path: Path) -> None:
     pair = pairs("qwen3_vl")
     made = make_mllm(
-        MllmOrder(None, tmp_path / "part", pair.llm, pair.mmproj, image_max_tokens=48), workshop()
+        replace(order_of(None, tmp_path / "part", pair.llm, pair.mmproj), image_max_tokens=48), workshop()
     )
     part = read_part(tmp_path / "part")
     assert isinstance(part.spec, LlmSpec)
@@ -234,7 +242,7 @@ def test_a_pair_with_a_dead_weight_is_not_taken_over(pairs: Pairs, tmp_path: Pat
     pair = pairs("idefics3").copy(tmp_path)
     zero_a_layer(pair)
     with pytest.raises(ParityError, match=r"blk\.1\.ffn_down\.weight"):
-        make_mllm(MllmOrder(None, tmp_path / "part", pair.llm, pair.mmproj), workshop())
+        make_mllm(order_of(None, tmp_path / "part", pair.llm, pair.mmproj), workshop())
     assert not (tmp_path / "part").exists()
 
 
@@ -263,11 +271,16 @@ def adapter_of(checkpoint: Path, folder: Path, seed: int | None) -> Path:
 def test_an_adapter_is_merged_and_held_against_itself(pairs: Pairs, tmp_path: Path) -> None:
     checkpoint = pairs("qwen2_5_vl").checkpoint
     adapter = adapter_of(checkpoint, tmp_path / "adapter", 5)
-    order = MllmOrder(
-        checkpoint, tmp_path / "part", adapter=adapter, pretokenizer=PRETOKENIZER, quantise=("Q8_0",)
-    )
+    order = replace(order_of(checkpoint, tmp_path / "part"), adapter=adapter)
+    order.quantise, order.adapter_gguf = ("Q8_0",), tmp_path / "lora.gguf"
     made = make_mllm(order, workshop())
-    checks = {check.name: check for check in made.reports[0].checks}
+    reports = {report.part: report for report in made.reports}
+    beside = {check.name: check.figure for check in reports["llm_adapter"].checks}
+    assert beside["same first token"] >= 0.99  # the adapter's own file, which llama.cpp adds to its base
+    assert beside["divergence"] < 1e-4
+    names = {tensor.name for tensor in GGUFReader(tmp_path / "lora.gguf").tensors}
+    assert {"blk.0.attn_q.weight.lora_a", "blk.2.ffn_down.weight.lora_b"} <= names
+    checks = {check.name: check for check in reports["llm_converted"].checks}
     assert checks["same first token"].figure >= 0.99
     assert checks["divergence"].figure < 1e-4
     assert checks["adapter"].figure > 0.1
@@ -282,19 +295,8 @@ def test_an_adapter_that_changes_nothing_is_refused(pairs: Pairs, tmp_path: Path
         report.require()
 
 
-def test_an_adapter_becomes_a_file_of_its_own(pairs: Pairs, tmp_path: Path) -> None:
-    checkpoint = pairs("qwen2_5_vl").checkpoint
-    adapter = adapter_of(checkpoint, tmp_path / "adapter", 5)
-    file = to_lora(adapter, checkpoint, tmp_path / "lora.gguf", converter(CACHE))
-    names = {tensor.name for tensor in GGUFReader(file).tensors}
-    assert {"blk.0.attn_q.weight.lora_a", "blk.2.ffn_down.weight.lora_b"} <= names
-
-
 def test_a_shape_has_the_size_of_the_model_that_it_stands_for() -> None:
     """Parameters in millions, as their makers publish them."""
-    from kinsight_export.mllm.checkpoint import Words, network
-    from kinsight_export.mllm.shapes import SHAPES
-
     counts = {}
     for name, shape in SHAPES.items():
         with torch.device("meta"):
@@ -302,6 +304,38 @@ def test_a_shape_has_the_size_of_the_model_that_it_stands_for() -> None:
         net.tie_weights()
         counts[name] = round(sum(weight.numel() for weight in net.parameters()) / 1e6)
     assert counts == {"smolvlm-256m": 256, "smolvlm-500m": 507, "qwen3-vl-2b": 2128}
+
+
+def vocabulary_file(tokenizer: Path, out: Path) -> Path:
+    """The vocabulary of a tokenizer.json as a GGUF file, as SmolLM2's has it."""
+    words = json.loads(tokenizer.read_text("utf-8"))["model"]
+    writer = GGUFWriter(out, "llama")
+    writer.add_token_list(sorted(words["vocab"], key=words["vocab"].get))
+    writer.add_token_types([1] * len(words["vocab"]))
+    writer.add_token_merges([" ".join(merge) for merge in words["merges"]])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return out
+
+
+def test_a_shape_is_a_bundle_that_runs(pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of a shape, at a tiny size: a vocabulary out of a GGUF file, seeded weights, pocket's parts."""
+    pair = pairs("idefics3")
+    words = vocabulary_file(pair.checkpoint / "tokenizer.json", tmp_path / "words.gguf")
+    row = Shape(TINY["idefics3"], 500, "float32", "Q8_0", "q8_0", 16, ("<end_of_utterance>",))
+    monkeypatch.setitem(SHAPES, "tiny", row)
+    bundle = write_shape(ShapeOrder("tiny", tmp_path / "out", words), lambda: converter(CACHE), print)
+    assert bundle.llm is not None
+    assert (bundle.name, bundle.world, bundle.llm.image_max_tokens) == ("tiny-shape", "drawn", 16)
+    with load_llm(bundle.llm, ONE_THREAD) as llm:
+        assert llm.count([Turn("user", (Text("Lala"),))]) > 0
+    with Device(bundle.llm, ONE_THREAD) as device:
+        assert len(device.words) == 500
+        for text in WORDS:
+            assert device.words.tokens(Text(text)) == Source(pair.checkpoint).tokens(Text(text))
+    with pytest.raises(ConfigError, match="there is no shape 'huge': choose one of smolvlm-256m"):
+        write_shape(ShapeOrder("huge", tmp_path / "none"), lambda: converter(CACHE), print)
 
 
 Spoil = Callable[[Path], object]
@@ -344,14 +378,16 @@ def test_a_bad_checkpoint_is_one_sentence(pairs: Pairs, tmp_path: Path, spoil: S
     checkpoint = Path(shutil.copytree(pairs("qwen2_5_vl").checkpoint, tmp_path / "bad"))
     spoil(checkpoint)
     with pytest.raises(ModelError, match=sentence) as found:
-        make_mllm(MllmOrder(checkpoint, tmp_path / "part", pretokenizer=PRETOKENIZER), workshop())
+        make_mllm(order_of(checkpoint, tmp_path / "part"), workshop())
     assert "\n" not in str(found.value)
     assert [path.name for path in tmp_path.iterdir()] == ["bad"]
 
 
 def test_a_vocabulary_that_nobody_knows_is_one_sentence(pairs: Pairs, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="say how it cuts text into words with --pretokenizer"):
-        make_mllm(MllmOrder(pairs("lfm2_vl").checkpoint, tmp_path / "part"), workshop())
+        make_mllm(
+            replace(order_of(pairs("lfm2_vl").checkpoint, tmp_path / "part"), pretokenizer=""), workshop()
+        )
 
 
 @pytest.mark.parametrize(
@@ -371,7 +407,7 @@ def test_a_bad_pair_is_one_sentence(
     names = {"llm": pair.llm, "mmproj": pair.mmproj, "none": tmp_path / "none.gguf"}
     names["config"] = pair.checkpoint / "config.json"
     files = [names[name] for name in given]
-    order = MllmOrder(None, tmp_path / "part", *files)
+    order = order_of(None, tmp_path / "part", *files)
     with pytest.raises(KinsightError, match=sentence):
         make_mllm(order, workshop())
 
@@ -380,13 +416,29 @@ def test_a_model_that_is_too_big_for_the_device_is_not_written(pairs: Pairs, tmp
     pair = pairs("qwen2_5_vl")
     shop = replace(workshop(), device=replace(ONE_THREAD, memory_mb=1))
     with pytest.raises(ModelError, match="memory_mb of the device config"):
-        make_mllm(MllmOrder(None, tmp_path / "part", pair.llm, pair.mmproj), shop)
+        make_mllm(order_of(None, tmp_path / "part", pair.llm, pair.mmproj), shop)
     assert not (tmp_path / "part").exists()
+
+
+def test_weights_of_which_nobody_says_the_licence_are_not_exported(pairs: Pairs, tmp_path: Path) -> None:
+    order = replace(order_of(pairs("gemma3").checkpoint, tmp_path / "part"), licence=None)
+    with pytest.raises(ConfigError, match="nobody says under which licence tiny is: pass --licence"):
+        make_mllm(order, workshop())
+    with pytest.raises(
+        ConfigError, match=r"tiny is under gemma, .*: pass --accept gemma if you will keep it"
+    ):
+        make_mllm(replace(order, licence="gemma"), workshop())
 
 
 def test_an_adapter_that_is_none_is_one_sentence(pairs: Pairs, tmp_path: Path) -> None:
     checkpoint = pairs("qwen2_5_vl").checkpoint
     with pytest.raises(ModelError, match=r"holds no adapter: name a folder with an adapter_config.json"):
-        make_mllm(MllmOrder(checkpoint, tmp_path / "part", adapter=tmp_path), workshop())
+        make_mllm(replace(order_of(checkpoint, tmp_path / "part"), adapter=tmp_path), workshop())
+    with pytest.raises(ConfigError, match="--adapter-gguf means nothing"):
+        make_mllm(
+            replace(order_of(checkpoint, tmp_path / "part"), adapter_gguf=tmp_path / "a.gguf"), workshop()
+        )
     with pytest.raises(ConfigError, match="an adapter needs the checkpoint"):
-        make_mllm(MllmOrder(None, tmp_path / "part", checkpoint, checkpoint, adapter=tmp_path), workshop())
+        make_mllm(
+            replace(order_of(None, tmp_path / "part", checkpoint, checkpoint), adapter=tmp_path), workshop()
+        )

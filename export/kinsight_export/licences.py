@@ -41,8 +41,13 @@ def licence_of(folder: Path) -> str | None:
     head = card.read_text(encoding="utf-8", errors="replace").split("---")
     lines = head[1].splitlines() if len(head) > 2 else []
     said = next((line.partition(":")[2].strip() for line in lines if line.startswith("license:")), "")
+    return spdx(said.strip("\"'"))
+
+
+def spdx(said: str) -> str | None:
+    """A licence as SPDX writes it, of what a card or a file calls it; None where it says nothing."""
     known = {"apache-2.0": "Apache-2.0", "mit": "MIT", "agpl-3.0": "AGPL-3.0", "gpl-3.0": "GPL-3.0"}
-    return known.get(said.strip("\"'").lower(), said.strip("\"'")) or None
+    return known.get(said.lower(), said) or None
 
 
 def strictest(licences: Sequence[str | None]) -> str:

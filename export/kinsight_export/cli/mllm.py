@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kinsight.cli.desk import into
-from kinsight_export.cli.options import A_FILE
+from kinsight_export.cli.options import A_FILE, finish, verb_options
 from kinsight_export.mllm.order import MAX_LOSS, MllmOrder
 
 if TYPE_CHECKING:
@@ -19,24 +19,22 @@ _KINDS = click.Choice(["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0"])
 _LOSS = click.FloatRange(0, min_open=True)
 _TOKENS = click.IntRange(1)
 _ROWS: dict[str, Mapping[str, Any]] = {
-    "--out": {"type": A_FILE, "required": True, "help": "Folder of the new part."},
     "--gguf": {"type": A_FILE, "help": "A GGUF file that is there already."},
     "--mmproj": {"type": A_FILE, "help": "Its picture encoder."},
     "--adapter": {"type": A_FILE, "help": "Folder of a LoRA adapter, which is merged."},
+    "--adapter-gguf": {
+        "type": A_FILE,
+        "help": "Write the adapter as a file of its own as well, and judge it.",
+    },
     "--quantise": {"type": _KINDS, "multiple": True, "help": "Candidates beside f16; else Q8_0 and Q4_K_M."},
     "--max-loss": {"type": _LOSS, "help": f"Mean KL that a candidate may have, nats; else {MAX_LOSS}."},
     "--pretokenizer": {"help": "Of a vocabulary that llama.cpp does not know: qwen2, lfm2, ..."},
     "--device": {"help": "Name or .toml file of the device config for which it is made."},
+    "--threads": {"type": _TOKENS, "help": "Of this machine; else one per physical core."},
     "--context": {"type": _TOKENS, "help": "Tokens; else 2048."},
     "--image-max-tokens": {"type": _TOKENS, "help": "What a picture may cost; else by model and device."},
-    "--photos": {"type": A_FILE, "help": "Compare on photos of this folder, else on drawn scenes."},
-    "--licence": {"help": "Of the weights."},
-    "--plot": {"type": A_FILE, "help": "Draw the verdict as a .png picture, and the candidates beside it."},
-    "--replace": {"is_flag": True, "help": "Replace a part that is there already."},
 }
-_OPTIONS: list[click.Parameter] = [
-    click.Option([name], expose_value=False, callback=into(MllmOrder), **row) for name, row in _ROWS.items()
-]
+_OPTIONS = verb_options(MllmOrder, _ROWS)
 
 
 @click.command(
@@ -55,8 +53,8 @@ def mllm(context: click.Context, checkpoint: Path | None) -> None:
     """
     from kinsight.config import load_device
     from kinsight.home import open_home
+    from kinsight_export.gate.pictures import pictures_of
     from kinsight_export.gguf_file import converter
-    from kinsight_export.mllm.exam import pictures_of
     from kinsight_export.mllm.making import Workshop, make_mllm
     from kinsight_export.trial import WORKSTATION
 
@@ -64,9 +62,9 @@ def mllm(context: click.Context, checkpoint: Path | None) -> None:
     order.checkpoint = checkpoint
     shop = Workshop(
         lambda: converter(open_home().cache / "converter"),
-        WORKSTATION,
+        replace(WORKSTATION, threads=order.threads),
         load_device(order.device),
-        pictures_of(order.photos),
+        pictures_of(order.photos)[0],
         click.echo,
     )
     _show(make_mllm(order, shop), order.plot)
@@ -75,18 +73,13 @@ def mllm(context: click.Context, checkpoint: Path | None) -> None:
 def _show(made: Made, plot: Path | None) -> None:
     """Notes, tables and pictures; ParityError where the gate refused it."""
     from kinsight_export.gate.choice import plot_choice, print_choice
-    from kinsight_export.gate.show import plot_reports, print_reports
 
     for note in made.notes:
         click.echo(note)
-    print_reports(made.reports)
     for choice in made.choices:
         print_choice(choice)
-    if plot:
-        plot_reports(made.reports, plot)
-        for choice in made.choices:
+        if plot:
             plot_choice(choice, plot.with_stem(f"{plot.stem}-{choice.chosen.report.part}"))
-    for report in made.reports:
-        report.require()
+    finish(made.reports, plot)
     if made.part:
         click.echo(f"The part is in {made.part.folder}; kinsight-export bundle --llm takes it.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,8 +65,9 @@ _SHARED: dict[str, dict[str, Any]] = {
 
 
 def verb_options(kind: type, own: Mapping[str, Mapping[str, Any]]) -> list[click.Parameter]:
-    """The shared options and those of one verb, whose values go into the fields of one `kind` object."""
-    rows = {**_SHARED, **own}
+    """The shared options that `kind` has a field for, and those of one verb; all go into one such object."""
+    there = {f"--{field.name}" for field in fields(kind)}
+    rows = {**{name: row for name, row in _SHARED.items() if name in there}, **own}
     return [
         click.Option(names.split(), expose_value=False, callback=into(kind), **settings)
         for names, settings in rows.items()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from kinsight.bundle import LlmPart
@@ -13,6 +13,7 @@ from kinsight.config import DeviceConfig
 from kinsight.llm import Picture, Text
 from kinsight_export.gate import Report
 from kinsight_export.gate.choice import Candidate, Choice, choose
+from kinsight_export.gate.timing import medians_ms
 from kinsight_export.gguf_file import Kind, quantise
 from kinsight_export.mllm.device import Device
 from kinsight_export.mllm.exam import TEXT, Answers
@@ -75,17 +76,10 @@ def _chosen(
     with ExitStack() as stack:
         devices = [stack.enter_context(Device(part, bench.config)) for _, _, part in rows]
         reports = [judged(device, part) for device, (_, _, part) in zip(devices, rows, strict=True)]
-        times = [[_took(work, device) for device in devices] for _ in range(_ROUNDS)]
-    best = [min(column) for column in zip(*times, strict=True)]
+        times = medians_ms([partial(work, device) for device in devices], _ROUNDS)
     return choose(
         [
             Candidate(name, files, sum(file.stat().st_size for file in files) / 1e6, milliseconds, report)
-            for (name, files, _), milliseconds, report in zip(rows, best, reports, strict=True)
+            for (name, files, _), milliseconds, report in zip(rows, times, reports, strict=True)
         ]
     )
-
-
-def _took(work: Callable[[Device], object], device: Device) -> float:
-    begun = time.perf_counter()
-    work(device)
-    return (time.perf_counter() - begun) * 1e3

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
@@ -15,6 +17,7 @@ from kinsight.errors import ModelError
 from kinsight.llm import Part, Picture, Turn
 from kinsight.llm.blobs import Blobs
 from kinsight.llm.model import MOST_OUTPUTS, Model
+from kinsight.llm.native import failure, library
 from kinsight.llm.spans import PictureSpan, Prompt, TextSpan
 from kinsight.llm.template import ChatTemplate
 from kinsight.llm.vision import VisionEncoder
@@ -46,9 +49,11 @@ class Reading:
 class Device:
     """A GGUF model, with its picture encoder where there is one; a context manager that gives memory back."""
 
-    def __init__(self, part: LlmPart, config: DeviceConfig) -> None:
-        """Raises ModelError where a file or the memory will not do."""
+    def __init__(self, part: LlmPart, config: DeviceConfig, adapter: Path | None = None) -> None:
+        """With a LoRA adapter's GGUF beside it, if given. ModelError where a file or the memory won't do."""
         self._model = Model(part, config)
+        if adapter:
+            _set_adapter(self._model, adapter)
         self.words: Vocabulary = self._model.vocabulary
         self._eyes = (
             VisionEncoder(part, self._model, config, Blobs(None, 0, 0), "")
@@ -152,6 +157,18 @@ class Device:
             yield prompt
         finally:
             prompt.close()
+
+
+def _set_adapter(model: Model, file: Path) -> None:
+    """llama.cpp frees it with its model."""
+    llama = library().llama
+    library().errors.clear()
+    adapter = llama.llama_adapter_lora_init(model.handle, str(file).encode())
+    if not adapter:
+        raise failure(f"{file.name} cannot be put beside the model", "convert it anew from an adapter of it")
+    adapters, scales = (type(adapter) * 1)(adapter), (ctypes.c_float * 1)(1.0)
+    if llama.llama_set_adapters_lora(model.context, adapters, 1, scales) != 0:
+        raise failure(f"{file.name} cannot be used", "convert it anew from an adapter of this model")
 
 
 def _tokens(span: TextSpan | PictureSpan, picture: int) -> Sequence[int]:

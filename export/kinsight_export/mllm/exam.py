@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from kinsight.bundle import Preprocess
-from kinsight.drawn import random_scene
 from kinsight.errors import ConfigError
-from kinsight.evaluate import photos_in
-from kinsight.image import load
 from kinsight.image.resize import prepare
 from kinsight.llm import Part, Picture, Text, Turn
 from kinsight.types import Floats, Pixels
@@ -49,7 +45,6 @@ _QUESTIONS = (
     "Is Momo in the first picture?",
     "Describe both pictures in one sentence.",
 )
-_SEED, _PICTURES = 5, 2 * len(_QUESTIONS)
 _SYSTEM = Text("You know the people and things of one household. Answer in one short sentence.")
 
 
@@ -88,19 +83,13 @@ class Answers:
     adapter_effect: float | None  # the largest change of a logit by the adapter; None without one
 
 
-def pictures_of(folder: Path | None) -> list[Pixels]:
-    """Photos of a folder, else drawn scenes. ConfigError where there are fewer than two."""
-    if folder is None:
-        rng = np.random.default_rng(_SEED)
-        return [random_scene(rng).pixels for _ in range(_PICTURES)]
-    paths = photos_in(folder) if folder.is_dir() else []
-    if len(paths) < 2:
-        raise ConfigError(f"there are not two photos in {folder}", "give a folder of photos")
-    return [load(path).pixels for path in paths[:_PICTURES]]
-
-
 def prompts_of(source: Source, pictures: Sequence[Pixels]) -> tuple[Prompt, ...]:
-    """The questions, each about two pictures of the size that nobody has to resize."""
+    """The questions, each about two pictures of the size that nobody has to resize.
+
+    ConfigError where there are fewer than two pictures.
+    """
+    if len(pictures) < 2:
+        raise ConfigError("there are not two photos to compare on", "give a folder with more photos")
     framed = [_framed(pixels, source.frame.size_wh) for pixels in pictures]
     pairs = zip(framed[::2], framed[1::2], strict=False)
     return tuple(Prompt(question, pair) for question, pair in zip(_QUESTIONS, pairs, strict=False))

@@ -14,6 +14,7 @@ from kinsight.llm import Picture, Text, Turn
 from kinsight.llm.header import read_header
 from kinsight.types import Floats, Pixels
 from kinsight_export.gate import Check, Fact, Report
+from kinsight_export.gate.compare import tensor_difference
 from kinsight_export.mllm.device import Device, Reading
 from kinsight_export.mllm.exam import TEXT, Answers
 from kinsight_export.mllm.order import MAX_LOSS
@@ -93,7 +94,7 @@ def _word_checks(answers: Answers) -> Iterator[Check]:
 
 def _picture_checks(answers: Answers, device: Device, part: LlmPart, limits: Limits) -> Iterator[Check]:
     ours = [device.embeddings(Picture(prompt.pictures[0])) for prompt in answers.prompts]
-    figure = max(_apart(one, other) for one, other in zip(ours, answers.embeddings, strict=True))
+    figure = max(tensor_difference(one, other) for one, other in zip(ours, answers.embeddings, strict=True))
     cause = "" if figure <= limits.pictures else _picture_cause(answers, ours[0], part)
     compared = f"{len(ours)} pictures' embeddings"
     yield Check("pictures", compared, "largest difference", figure, limits.pictures, cause=cause)
@@ -109,7 +110,7 @@ def _picture_cause(answers: Answers, ours: Floats, part: LlmPart) -> str:
             return f"another {name} in the mmproj: {_short(there)} instead of {_short(right)}"
     if len(ours) != len(answers.embeddings[0]):
         return f"another size of picture: {len(ours)} rows a picture instead of {len(answers.embeddings[0])}"
-    if _apart(ours, answers.channels_turned) <= _NEAR:
+    if tensor_difference(ours, answers.channels_turned) <= _NEAR:
         return "red and blue are exchanged in the mmproj"
     return damaged_tensor(part.mmproj) or "the picture encoder was changed on the way: convert it anew"
 
@@ -178,13 +179,6 @@ def _adapter_check(answers: Answers) -> Iterator[Check]:
             "at least",
             cause,
         )
-
-
-def _apart(ours: Floats, theirs: Floats) -> float:
-    """The largest difference as a share of the largest value; inf where the shapes differ."""
-    if ours.shape != theirs.shape:
-        return float("inf")
-    return float(np.abs(ours - theirs).max() / max(float(np.abs(theirs).max()), 1e-12))
 
 
 def _divergence(source: Floats, file: Floats) -> float:

@@ -10,11 +10,13 @@ from pathlib import Path
 from kinsight.bundle import LlmPart
 from kinsight.config import DeviceConfig
 from kinsight.errors import ConfigError, ModelError
+from kinsight.llm.header import read_header
 from kinsight.llm.memory import check_memory
 from kinsight.types import Pixels
 from kinsight_export.gate import Report
 from kinsight_export.gate.choice import Choice
-from kinsight_export.gguf_file import to_pair
+from kinsight_export.gguf_file import to_gguf, to_lora, to_pair
+from kinsight_export.licences import licence_of, required_licence, spdx
 from kinsight_export.mllm.candidates import Bench, choose_encoder, choose_words
 from kinsight_export.mllm.device import Device
 from kinsight_export.mllm.exam import Answers, answers_of, prompts_of
@@ -60,6 +62,7 @@ def make_mllm(order: MllmOrder, shop: Workshop) -> Made:
     ParityError where a pair without a source does not look at pictures.
     """
     _check(order)
+    order = replace(order, licence=_licence(order))
     out = order.out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
@@ -77,6 +80,8 @@ def _check(order: MllmOrder) -> None:
         raise ConfigError(
             "there is nothing to export", "name a checkpoint's folder, or pass --gguf and --mmproj"
         )
+    if order.adapter_gguf and not order.adapter:
+        raise ConfigError("--adapter-gguf means nothing without --adapter", "pass it, or leave it out")
     if order.adapter and (order.checkpoint is None or any(pair)):
         raise ConfigError(
             "an adapter needs the checkpoint that it was trained on", "name the checkpoint's folder"
@@ -84,6 +89,14 @@ def _check(order: MllmOrder) -> None:
     for file in pair:
         if file and not file.is_file():
             raise ConfigError(f"there is no file {file}", "check the path")
+
+
+def _licence(order: MllmOrder) -> str:
+    """As the order, the model card or the file's header says it."""
+    said = order.licence or (licence_of(order.checkpoint) if order.checkpoint else None)
+    if not said and order.gguf:
+        said = spdx(str(read_header(order.gguf).values.get("general.license") or ""))
+    return required_licence(said, order.accept, (order.checkpoint or order.gguf or order.out).name)
 
 
 def _adopt(order: MllmOrder, shop: Workshop, llm: Path, mmproj: Path) -> Made:
@@ -112,17 +125,31 @@ def _export(order: MllmOrder, shop: Workshop, checkpoint: Path, scratch: Path) -
     probe(part)
     shop.say("comparing with the source ...")
     answers, report = _compared(order, shop, checkpoint, part)
+    reports: tuple[Report, ...] = (report,)
+    if order.adapter_gguf:
+        reports += (_beside(order, shop, checkpoint, replace(part, file=scratch / "base.gguf"), answers),)
     small = files[2]
-    if list(report.broken()) or small is None:
-        return _written(order, shop, _part(*files[:2], costs), Made((report,), (), (costs.reason,)))
+    if small is None or any(list(each.broken()) for each in reports):
+        return _written(order, shop, _part(*files[:2], costs), Made(reports, (), (costs.reason,)))
     shop.say("quantising ...")
     bench = Bench(answers, part, replace(QUANTISED, divergence=order.max_loss), shop.config, scratch)
     encoder, words = choose_encoder(bench, small), choose_words(bench, order.quantise)
     chosen = words.chosen.files[0], encoder.chosen.files[0]
     part = replace(part, file=chosen[0], mmproj=chosen[1])
     with Device(part, shop.config) as device:
-        reports = replace(report, part="llm_converted"), judge(answers, device, part, bench.limits)
+        final = judge(answers, device, part, bench.limits)
+    reports = final, replace(report, part="llm_converted"), *reports[1:]
     return _written(order, shop, _part(*chosen, costs), Made(reports, (encoder, words), (costs.reason,)))
+
+
+def _beside(order: MllmOrder, shop: Workshop, checkpoint: Path, base: LlmPart, answers: Answers) -> Report:
+    """The adapter as a GGUF file of its own beside its base, which llama.cpp adds while it runs."""
+    assert order.adapter and order.adapter_gguf
+    shop.say("converting the adapter ...")
+    to_gguf(checkpoint, base.file, "f16", shop.tools(), order.pretokenizer)
+    to_lora(order.adapter, checkpoint, order.adapter_gguf, shop.tools())
+    with Device(base, shop.config, order.adapter_gguf) as device:
+        return replace(judge(answers, device, base, AS_CONVERTED), part="llm_adapter")
 
 
 def _converted(

