@@ -4,6 +4,7 @@ from kinsight.llm.engine import Llm, load_llm
 from kinsight.llm.judging import LETTERS, YES_NO, Choices, Score
 from kinsight.llm.stream import Stream
 from kinsight.llm.turns import Control, Ended, Generation, Part, Picture, Role, Text, Turn, Usage
+from kinsight.llm.worker import WorkerLlm
 
 __all__ = [
     "LETTERS",
@@ -21,5 +22,6 @@ __all__ = [
     "Text",
     "Turn",
     "Usage",
+    "WorkerLlm",
     "load_llm",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -21,8 +20,8 @@ from kinsight.llm.memory import check_memory, kept_bytes
 from kinsight.llm.model import Model
 from kinsight.llm.native import MEND_FILE, PACKAGE, library
 from kinsight.llm.picking import Picker
-from kinsight.llm.spans import Prompt, TextSpan
-from kinsight.llm.stream import Stream, Tally
+from kinsight.llm.spans import PictureSpan, Prompt, TextSpan
+from kinsight.llm.stream import OneAtATime, Stream, Tally
 from kinsight.llm.template import SAMPLE, ChatTemplate
 from kinsight.llm.turns import Control, Generation, Part, Picture, Text, Turn
 from kinsight.llm.vision import VisionEncoder
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 _LONGEST_TOKEN = 64  # bytes on average over a prompt: no tokeniser comes near
 PICTURES_DISK, STATES_DISK = 256 << 20, 512 << 20  # bytes
 _GREEDY = Generation()
+_BLIND = "this bundle's language model sees no pictures", "use a bundle whose [llm] has an mmproj"
 _MEND_LENGTH = "shorten the texts, use fewer references or pictures, or ask for a shorter answer"
 
 
@@ -59,8 +59,7 @@ class Llm:
         library()
         check_memory(part, device)
         self.part = part
-        self._lock = threading.Lock()
-        self._reader: int | None = None  # the thread whose stream is open
+        self._turn = OneAtATime()
         self._model = Model(part, device)
         self._words = words = self._model.vocabulary
         self._template = ChatTemplate(words.chat_template, words.bos, words.eos, words.adds_bos)
@@ -83,22 +82,32 @@ class Llm:
 
     def close(self) -> None:
         """Gives all memory back, after an answer that another thread is reading; harmless when done twice."""
-        if self._reader == threading.get_ident():
-            self._free()
-        else:
-            with self._lock:
-                self._free()
-
-    def _free(self) -> None:
-        if self._vision:
-            self._vision.close()
-        self._model.close()
+        with self._turn.over():
+            if self._vision:
+                self._vision.close()
+            self._model.close()
 
     def count(self, turns: Sequence[Turn]) -> int:
         """Tokens that these turns take as a prompt, pictures included. Raises as `generate` does."""
         prompt = self._prompt(turns)
         prompt.close()
         return len(prompt)
+
+    def prepare(self, pictures: Sequence[Picture]) -> int:
+        """Encodes the pictures that are not known yet, so that no question waits for it; gives their number.
+
+        Raises ModelError where this model sees no pictures or one of them cannot be encoded.
+        """
+        if self._vision is None:
+            raise ModelError(*_BLIND)
+        with self._turn.alone(), self._caches():
+            self._check_open()
+            known = self._vision.encodes
+            with closing(self._vision.prompt(pictures)) as prompt:
+                for span in prompt.spans:
+                    if isinstance(span, PictureSpan):
+                        self._vision.embeddings(span)
+            return self._vision.encodes - known
 
     def generate(self, turns: Sequence[Turn], options: Generation = _GREEDY) -> Stream:
         """An answer that comes as its stream is iterated, free of control tokens and stop strings.
@@ -153,7 +162,7 @@ class Llm:
     def _judge(self, turns: Sequence[Turn], room_tokens: int, tally: Tally) -> Iterator[Judge]:
         with tally.timed("first_token"):
             prompt = self._fitting_prompt(turns, room_tokens, tally)
-        with self._alone(), closing(prompt), self._caches():
+        with self._turn.alone(), closing(prompt), self._caches():
             with tally.timed("first_token"):
                 self._check_open()
                 self._context.read(prompt, tally)
@@ -190,9 +199,7 @@ class Llm:
             return self._vision.prompt(parts)
         words = [part for part in parts if not isinstance(part, Picture)]
         if len(words) < len(parts):
-            raise ModelError(
-                "this bundle's language model sees no pictures", "use a bundle whose [llm] has an mmproj"
-            )
+            raise ModelError(*_BLIND)
         return Prompt([TextSpan(tuple(self._words.tokens(part))) for part in words])
 
     def _check_open(self) -> None:
@@ -206,25 +213,11 @@ class Llm:
             problem = f"the prompt has {size} bytes of text, but only {self.part.context} tokens fit"
             raise ModelError(problem, _MEND_LENGTH)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """The model for one stream; other threads wait."""
-        if self._reader == threading.get_ident():
-            raise ModelError(
-                "another answer of this language model is still being read", "read it to its end, or close it"
-            )
-        with self._lock:
-            self._reader = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._reader = None
-
     def _answer(
         self, prompt: Prompt, options: Generation, picker: Picker, tally: Tally
     ) -> Generator[str, None, None]:
         """The text of an answer, fit to be shown."""
-        with self._alone(), closing(prompt), self._caches():
+        with self._turn.alone(), closing(prompt), self._caches():
             text = AnswerText((*self.part.stop, *self._template.stop, *options.stop))
             for data in self._pieces(prompt, options.max_tokens, picker, tally):
                 if shown := text.feed(data):
