@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from kinsight.errors import ModelError
 from kinsight.llm.answer import AnswerText, is_loop
+from kinsight.llm.bare import bare_decode
 from kinsight.llm.blobs import Blobs
 from kinsight.llm.context import Context
 from kinsight.llm.judging import YES_NO, Choices, Judge, Score
-from kinsight.llm.memory import check_memory, kept_bytes
+from kinsight.llm.memory import Held, check_memory, kept_bytes, peak_bytes
 from kinsight.llm.model import Model
 from kinsight.llm.native import MEND_FILE, PACKAGE, library
 from kinsight.llm.picking import Picker
+from kinsight.llm.pictures import PictureCost
 from kinsight.llm.spans import PictureSpan, Prompt, TextSpan
 from kinsight.llm.stream import OneAtATime, Stream, Tally
 from kinsight.llm.template import SAMPLE, ChatTemplate
@@ -57,7 +59,7 @@ class Llm:
 
     def __init__(self, part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> None:
         library()
-        check_memory(part, device)
+        self._told_bytes = check_memory(part, device).total
         self.part = part
         self._turn = OneAtATime()
         self._model = Model(part, device)
@@ -86,6 +88,11 @@ class Llm:
             if self._vision:
                 self._vision.close()
             self._model.close()
+
+    @property
+    def threads(self) -> int:
+        """On which it computes."""
+        return self._model.threads
 
     def count(self, turns: Sequence[Turn]) -> int:
         """Tokens that these turns take as a prompt, pictures included. Raises as `generate` does."""
@@ -157,6 +164,24 @@ class Llm:
         room = max((len(self._words.tokens(Text(text))) for text in texts), default=0)
         with self._judge(turns, room, Tally()) as judge:
             return tuple(judge.score(text) for text in texts)
+
+    def cost(self, picture: Picture) -> PictureCost:
+        """What a picture of this size takes, whatever it shows. ModelError where it cannot be given."""
+        if self._vision is None:
+            raise ModelError(*_BLIND)
+        layout = self._vision.layouts.of(picture.pixels)
+        return PictureCost(len(layout.slots), layout.tokens)
+
+    def memory(self) -> Held:
+        """What this process was told to take before the model was loaded, and the most that it ever took."""
+        return Held(self._told_bytes, peak_bytes())
+
+    def bare_seconds(self, turns: Sequence[Turn], tokens: int) -> float:
+        """For a token of an answer, where llama.cpp is called in a bare loop: to measure this class by."""
+        tally = Tally()
+        prompt = self._fitting_prompt(turns, tokens, tally)
+        with self._turn.alone(), closing(prompt):
+            return bare_decode(self._model, self._context, prompt, tokens)
 
     @contextmanager
     def _judge(self, turns: Sequence[Turn], room_tokens: int, tally: Tally) -> Iterator[Judge]:

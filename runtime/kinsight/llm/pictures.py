@@ -28,6 +28,14 @@ _TILED = "idefics3"
 
 
 @dataclass(frozen=True)
+class PictureCost:
+    """Of one picture."""
+
+    encodes: int  # of itself and its tiles
+    tokens: int  # in the context, without the few around it
+
+
+@dataclass(frozen=True)
 class Slot:
     """Where a picture, or a tile of one, stands."""
 

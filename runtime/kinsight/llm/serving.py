@@ -20,7 +20,7 @@ OVER_MEMORY = 77
 """Exit code of a worker that took more than the device config allows."""
 _WATCH_S = 0.05
 _BEGUN_KEPT = 16
-_METHODS = ("count", "choose", "score", "answer_json", "prepare", "generate")
+_METHODS = ("count", "choose", "score", "answer_json", "prepare", "memory", "generate")
 
 
 class Server:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from kinsight.errors import KinsightError, ModelError
 from kinsight.llm.judging import YES_NO, Choices, Score
+from kinsight.llm.memory import Held
 from kinsight.llm.serving import OVER_MEMORY
 from kinsight.llm.stream import OneAtATime, Stream, Tally
 from kinsight.llm.turns import Generation, Picture, Turn
@@ -149,6 +150,11 @@ class WorkerLlm:
     def prepare(self, pictures: Sequence[Picture]) -> int:
         """As `Llm.prepare`."""
         return int(self._call("prepare", pictures))
+
+    def memory(self) -> Held:
+        """As `Llm.memory`, of the worker."""
+        found: Held = self._call("memory")
+        return found
 
     def choose(self, turns: Sequence[Turn], choices: Sequence[str] = YES_NO) -> Choices:
         """As `Llm.choose`."""
