@@ -1,4 +1,4 @@
-"""The same answers with caches and without, and the cost of pictures, on every type of model, and on pocket."""
+"""The same answers with caches and without, and the cost of pictures, on every type of model."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ from kinsight.bundle import LlmPart, pocket_folder, read_bundle
 from kinsight.llm import Generation, Llm, Picture, Text, Turn, load_llm
 from kinsight.types import Floats
 from kinsight_export.gguf_file import converter, to_gguf, to_mmproj
+from kinsight_export.mllm.vocabulary import PRETOKENIZER
 from talkers import device, part, picture
 from tiny_checkpoints import tiny_checkpoint
 
 pytestmark = pytest.mark.train
 TYPES = ("idefics3", "gemma3", "qwen2_5_vl", "lfm2_vl")
-PICTURE_TOKENS = {"idefics3": 16, "gemma3": 16, "qwen2_5_vl": 32, "lfm2_vl": 64}
+PICTURE_TOKENS = {
+    "idefics3": 16,
+    "gemma3": 16,
+    "qwen2_5_vl": 32,
+    "lfm2_vl": 64,
+}  # LFM2 takes no picture for less
 MOST_DIFFERENCE, LEAST_SWAPPED = 0.05, 0.1
 PROMPTS, REOPENED = 56, 14
 SIDES = [(64, 64), (64, 96), (200, 48), (300, 400)]
@@ -35,7 +41,7 @@ def described(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         return llm
     folder = tmp_path_factory.mktemp(kind)
     checkpoint, tools = tiny_checkpoint(kind, folder / "checkpoint"), converter(Path("build/converter"))
-    llm_file = to_gguf(checkpoint, folder / "llm.gguf", "f16", tools)
+    llm_file = to_gguf(checkpoint, folder / "llm.gguf", "f16", tools, PRETOKENIZER)
     made = part(llm_file, to_mmproj(checkpoint, folder / "mmproj.gguf", "f16", tools), "photo+references")
     return replace(made, image_max_tokens=PICTURE_TOKENS[kind])
 
@@ -49,25 +55,29 @@ class Asked:
 
 
 def conversations(rng: np.random.Generator) -> Iterator[Asked]:
-    """Photo and references in any order, notes of any length, one to three turns, and back to earlier ones."""
+    """Photo and references in any order, notes of any length, one to three turns; and earlier ones again."""
     earlier: list[Asked] = []
     while True:
-        if earlier and rng.random() < 0.3:
+        if not earlier or rng.random() > 0.3:
+            earlier.append(conversation(rng))
+            yield earlier[-1]
+        else:
             yield earlier[int(rng.integers(len(earlier)))]
-            continue
-        seeds = [int(seed) for seed in rng.choice(6, int(rng.integers(0, 4)), replace=False)]
-        notes = [f" Lala is a {'red ' * int(rng.integers(1, 5))}dog. " for _ in seeds]
-        talk = [Turn("user", (Text("Where is Lala?"),)), Turn("assistant", (Text("I do not know."),))]
-        more = [turn for _ in range(int(rng.integers(0, 3))) for turn in talk]
-        question = Turn("user", (Text(("Where is Rex?", "Is this a cup?", "Who?")[int(rng.integers(3))]),))
 
-        def asked(order: list[int]) -> list[Turn]:
-            parts = [one for seed, note in zip(order, notes, strict=True) for one in (shown(seed), Text(note))]
-            opened = Turn("user", (*parts, Text("Who is this?")))
-            return [opened, Turn("assistant", (Text("This is Lala."),)), *more, question]
 
-        earlier.append(Asked(asked(seeds), asked(seeds[::-1]) if len(seeds) > 1 else None))
-        yield earlier[-1]
+def conversation(rng: np.random.Generator) -> Asked:
+    seeds = [int(seed) for seed in rng.choice(6, int(rng.integers(0, 4)), replace=False)]
+    notes = [f" Lala is a {'red ' * int(rng.integers(1, 5))}dog. " for _ in seeds]
+    talk = [Turn("user", (Text("Where is Lala?"),)), Turn("assistant", (Text("I do not know."),))]
+    more = [turn for _ in range(int(rng.integers(0, 3))) for turn in talk]
+    question = Turn("user", (Text(("Where is Rex?", "Is this a cup?", "Who?")[int(rng.integers(3))]),))
+
+    def asked(order: list[int]) -> list[Turn]:
+        parts = [one for seed, note in zip(order, notes, strict=True) for one in (shown(seed), Text(note))]
+        opened = Turn("user", (*parts, Text("Who is this?")))
+        return [opened, Turn("assistant", (Text("This is Lala."),)), *more, question]
+
+    return Asked(asked(seeds), asked(seeds[::-1]) if len(seeds) > 1 else None)
 
 
 def shown(seed: int) -> Picture:
@@ -119,3 +129,22 @@ def test_the_same_answers_with_caches_and_without(described: LlmPart, tmp_path: 
     assert len(differences) >= 50 and reused >= 20 and len(swaps) >= 10
     assert max(differences) <= MOST_DIFFERENCE
     assert np.median(swaps) > LEAST_SWAPPED
+
+
+LEAST, MOST = (64, 64), (6000, 4000)
+WHOLE_RANGE = [LEAST, (64, 640), (240, 320), (1000, 90), (1536, 2048), (3000, 4000), MOST]
+"""Height and width, from 64 pixels to 24 megapixels."""
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_no_picture_costs_more_than_the_bundle_allows(described: LlmPart, most: int) -> None:
+    """At every allowance; what is printed is what is read."""
+    allowed = (described.image_max_tokens or 0) * most
+    with load_llm(replace(described, image_max_tokens=allowed, context=4096), device()) as llm:
+        for shape in WHOLE_RANGE:
+            cost = llm.cost(picture(1, shape))
+            print(f"{shape[1]} x {shape[0]}: {cost.encodes} encodes, {cost.tokens} tokens of {allowed}")
+            assert 0 < cost.tokens <= allowed and 1 <= cost.encodes <= 1 + cost.tokens // 16
+        seen = llm.generate([Turn("user", (picture(1, (240, 320)), Text("Who?")))], Generation(max_tokens=1))
+        "".join(seen)
+        assert seen.usage.encodes == llm.cost(picture(1, (240, 320))).encodes

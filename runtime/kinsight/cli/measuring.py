@@ -215,7 +215,7 @@ def engine(desk: Desk, rounds: int) -> None:
     """
     import tempfile
 
-    from kinsight.bench import EngineBench, engine_lines
+    from kinsight.bench.engine import EngineBench, engine_lines
 
     with tempfile.TemporaryDirectory() as scratch, desk.assistant(looks=False) as assistant:
         part = assistant.bundle.llm
