@@ -126,7 +126,7 @@ def test_the_same_answers_with_caches_and_without(described: LlmPart, tmp_path: 
                         swaps.append(np.abs(logits(fresh, one.swapped)[0] - plain).max())
     print(f"{len(differences)} prompts, {reused} reused, most different {max(differences):.4f}")
     print(f"swapped pictures: median {np.median(swaps):.3f}, least {min(swaps):.3f}")
-    assert len(differences) >= 50 and reused >= 20 and len(swaps) >= 10
+    assert len(differences) >= 50 and reused >= 10 and len(swaps) >= 10
     assert max(differences) <= MOST_DIFFERENCE
     assert np.median(swaps) > LEAST_SWAPPED
 

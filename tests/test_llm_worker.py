@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -95,9 +94,9 @@ def test_killed_in_the_middle_of_an_answer(tmp_path: Path) -> None:
                 "".join(stream)
             assert "".join(worker.generate(HELLO, Generation(max_tokens=3))) == "w0 w1 w2"
         before = worker.process_id
-        assert before is not None
+        assert before is not None and worker._worker is not None
         os.kill(before, signal.SIGKILL)  # between two answers nobody need know
-        time.sleep(0.1)
+        worker._worker.process.wait()
         assert "".join(worker.generate(HELLO, Generation(max_tokens=3))) == "w0 w1 w2"
         assert worker.process_id not in (None, before)
 
