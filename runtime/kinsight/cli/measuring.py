@@ -204,7 +204,7 @@ def stages(desk: Desk, photos: tuple[Path, ...]) -> None:
     _last_line(result)
 
 
-@bench.command(epilog="Example: kinsight --bundle build/shapes/smolvlm-256m bench engine")
+@bench.command(epilog="Example: kinsight bench engine --bundle build/shapes/smolvlm-256m")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="New photos per format.")
 @pass_desk
 def engine(desk: Desk, rounds: int) -> None:
