@@ -15,7 +15,7 @@ ULTRALYTICS := build/ultralytics
 YOLO_PACKAGES ?= ultralytics==8.4.190 torchvision==0.28.0
 export KINSIGHT_KIT := $(abspath $(KIT))
 
-.PHONY: demo test check quick train-ready train-test ultralytics-ready ultralytics-test pocket kit kit-bundle bench stress clean
+.PHONY: demo test check quick train-ready train-test ultralytics-ready ultralytics-test pocket kit kit-bundle bench stress stress-llm clean
 
 demo: $(READY)  ## Installs and runs the main job on the built-in bundle; pictures in out/demo.
 	$(BIN)/kinsight demo --out out/demo
@@ -87,6 +87,9 @@ NAMES ?= 10000
 stress: $(READY)  ## Kills at every step of the vault, full disks, 200 kills of all deeds, 10,000 names: many minutes.
 	$(BIN)/pytest -m stress
 	$(BIN)/python tests/stress.py --rounds $(ROUNDS) --names $(NAMES)
+
+stress-llm: $(READY)  ## 500 questions about 500 pictures, cancelled streams, two threads at once: some minutes.
+	$(BIN)/python tests/stress_llm.py --questions 500
 
 clean:  ## Deletes what was made here, but not your own data.
 	rm -rf $(VENV) $(TRAIN_VENV) build out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,7 +26,7 @@ from house import (
 
 PACKAGES = {
     "cv2": {"kinsight.image"},
-    "llama_cpp": {"kinsight.llm"},
+    "llama_cpp": {"kinsight.llm", "kinsight.bench"},  # in the bench it is the rival
     "onnxruntime": {"kinsight.session"},
     "sqlite3": {"kinsight.store", "kinsight.bench"},
     "sqlite_utils": {"kinsight.store"},

@@ -42,6 +42,7 @@ CALLS = {
     "llama_batch_free": 1,
     "llama_batch_init": 3,
     "llama_context_default_params": 0,
+    "llama_batch_get_one": 2,
     "llama_decode": 2,
     "llama_free": 1,
     "llama_get_logits_ith": 2,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from kinsight.bundle import Bundle, find_bundle, pocket_folder, read_bundle, read_cohort, verify_bundle
 from kinsight.config import DeviceConfig, load_device
-from kinsight.errors import BundleError, ModelError
+from kinsight.errors import BundleError, MissingPackage, ModelError
 from kinsight.evidence import Memory
 from kinsight.home import Home, open_home
 from kinsight.image import decode, load
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from kinsight.chat import Chat
     from kinsight.detect import Detector
     from kinsight.embed import Embedder
-    from kinsight.llm import Llm
+    from kinsight.llm import Llm, WorkerLlm
 
 _SCENES_KEPT = 8
+_PICTURES_KEPT = 16
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Choices:
     bundle: str | None = None
     device: str | None = None
     key: KeySource | None = None  # of an encrypted store; None: $KINSIGHT_KEY_FILE names it
+    worker: bool = False  # the language model runs in a process of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +75,12 @@ class Assistant:
         device: DeviceConfig,
         reasons: Sequence[str] = (),
         key: KeySource | None = None,
+        worker: bool = False,
     ) -> None:
-        """Raises StoreError where the store cannot be opened, VaultError where its key does not fit."""
+        """`worker` puts the language model into a process of its own.
+
+        Raises StoreError where the store cannot be opened, VaultError where its key does not fit.
+        """
         self.home, self.bundle, self.device = home, bundle, device
         self.reasons = tuple(reasons)
         self.store = Store.open(home.store, key=key)
@@ -82,6 +88,8 @@ class Assistant:
             home.drop_caches()
         self._eyed: OrderedDict[str, Eyed] = OrderedDict()
         self._memory: tuple[int, Memory] | None = None
+        self._pictures: OrderedDict[int, Pixels] = OrderedDict()  # of views, by their ids
+        self._worker = worker
 
     @staticmethod
     def open(choices: Choices = Choices()) -> Assistant:
@@ -92,7 +100,7 @@ class Assistant:
         bundle = read_bundle(folder)
         verify_bundle(bundle, home.cache)
         reasons = f"bundle {bundle.name}: {reason}", f"device {device.name}: {device.reason}"
-        return Assistant(home, bundle, device, reasons, choices.key)
+        return Assistant(home, bundle, device, reasons, choices.key, choices.worker)
 
     def __enter__(self) -> Assistant:
         return self
@@ -123,16 +131,17 @@ class Assistant:
         return Embedder(self.bundle.embedder, self.device)
 
     @cached_property
-    def llm(self) -> Llm:
+    def llm(self) -> Llm | WorkerLlm:
         """The bundle's language model, loaded at first use; MissingPackage without llama-cpp-python."""
-        from kinsight.llm import load_llm
+        from kinsight.llm import WorkerLlm, load_llm
 
         if self.bundle.llm is None:
             raise ModelError(
                 f"the bundle {self.bundle.name} has no language model",
                 "use another bundle for ask, caption and chat",
             )
-        return load_llm(self.bundle.llm, self.device, None if self.store.encrypted else self.home.readings)
+        load = WorkerLlm if self._worker else load_llm
+        return load(self.bundle.llm, self.device, None if self.store.encrypted else self.home.readings)
 
     @cached_property
     def rules(self) -> Rules:
@@ -276,7 +285,31 @@ class Assistant:
         """The first view of a concept, uint8 (h, w, 3) RGB; None where it has none."""
         if not concept.views:
             return None
-        return decode(self.store.view_picture(concept.views[0].id), concept.name).pixels
+        view = concept.views[0].id
+        if view not in self._pictures:
+            self._pictures[view] = decode(self.store.view_picture(view), concept.name).pixels
+            if len(self._pictures) > _PICTURES_KEPT:
+                self._pictures.popitem(last=False)
+        return self._pictures[view]
+
+    def prepare(self, concept: Concept) -> int:
+        """Encodes the picture by which the language model will know a concept; gives how many it took.
+
+        So that no question waits for it: 0 where it was known, where the model sees no references or is not
+        there, and where an encrypted store leaves no place to keep it for the next process.
+        """
+        from kinsight.llm import Picture
+
+        part = self.bundle.llm
+        picture = self.reference_picture(concept)
+        if part is None or part.sees != "photo+references" or picture is None:
+            return 0
+        if self.store.encrypted and "llm" not in self.__dict__:
+            return 0
+        try:
+            return self.llm.prepare([Picture(picture)])
+        except (ModelError, MissingPackage):
+            return 0  # whoever asks is told
 
 
 def open_photo(photo: Photo | str | Path) -> Photo:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kinsight import prompt
@@ -41,12 +42,17 @@ class Grounds:
         """Whose records the model is given."""
         return (*self.in_photo, *self.named)
 
-    @property
+    @cached_property
     def told(self) -> bool:
         """Whether a sentence of those records fits the question."""
         return any(prompt.fitting_sentence(self.question, concept) for concept in self.listed)
 
-    @property
+    @cached_property
+    def told_of_the_asked(self) -> bool:
+        """Whether a sentence about somebody who is asked about fits the question."""
+        return any(prompt.fitting_sentence(self.question, concept) for concept in self.asked.concepts)
+
+    @cached_property
     def banned(self) -> tuple[str, ...]:
         """The forbidden names that are no part of a free one: a ban of "Ann" would forbid "Ann Lee" too."""
         return tuple(
@@ -65,6 +71,7 @@ class Chat:
         self.note = ""  # on how the last answer was made, where that is worth a word
         self._assistant = assistant
         self._history: list[tuple[Parts, str]] = []
+        self._scaled: tuple[str, Pixels] | None = None  # sha256 of the photo, and what the model gets of it
         self._about: tuple[int, ...] = ()  # ids of whom the talk is about, for "where is she?"
 
     def ask(self, question: str) -> Answer:
@@ -170,7 +177,8 @@ class Chat:
                 said = sentences
         stream.close()
         if fault := self._fault(text.strip(), grounds):
-            self.note = f"in plain words, since the model's own answer was no good: {fault}"
+            plainly = f"in plain words, since the model's own answer was no good: {fault}"
+            self.note = f"{self.note}; {plainly}" if self.note else plainly
             text = f"{said} {grounds.plain}" if said else grounds.plain
         yield text[len(said) :].rstrip() if said else text.strip()
         self._keep(grounds, parts, text.strip(), stream.usage)
@@ -202,8 +210,7 @@ class Chat:
         """Whether an answer may hold nothing but what was told: no picture can tell more."""
         if grounds.facts is None:
             return bool(grounds.listed)
-        told = any(prompt.fitting_sentence(grounds.question, concept) for concept in grounds.asked.concepts)
-        return self._blind or (grounds.asked.kind == "other" and told)
+        return self._blind or (grounds.asked.kind == "other" and grounds.told_of_the_asked)
 
     def _ungrounded(self, text: str, grounds: Grounds) -> str:
         """What an answer from words alone makes up or leaves out, in words; "" where it keeps to them."""
@@ -239,8 +246,14 @@ class Chat:
             )
             for number, concept in enumerate(grounds.in_photo, 1)
         ]
-        photo = for_llm(self.scene.photo) if self.scene and sees != "nothing" else None
+        photo = self._photo(self.scene.photo) if self.scene and sees != "nothing" else None
         return prompt.opening(photo, references)
+
+    def _photo(self, photo: Photo) -> Pixels:
+        """As the language model gets it, scaled once."""
+        if self._scaled is None or self._scaled[0] != photo.sha256:
+            self._scaled = photo.sha256, for_llm(photo)
+        return self._scaled[1]
 
     def _fitting(self, grounds: Grounds, question: Parts, max_tokens: int) -> list[Turn]:
         """The turns that fit the model's context: the oldest ones are dropped first."""

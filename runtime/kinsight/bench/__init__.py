@@ -1,4 +1,4 @@
-"""Measures this device: the stages, the start, the search of many views, a crowd of concepts, the album."""
+"""Measures this device: stages, start, search, a crowd of concepts, the album, the language model."""
 
 from kinsight.bench.stages import stages, start
 

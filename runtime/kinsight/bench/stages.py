@@ -1,4 +1,4 @@
-"""Measures this device: what each stage takes, and what kinsight adds to the bare models."""
+"""What each stage takes on this device, what kinsight adds to bare models, and how long it takes to start."""
 
 from __future__ import annotations
 

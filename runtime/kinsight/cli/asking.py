@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kinsight.cli.desk import AS_JSON, Desk, on_terminal, pass_desk
+from kinsight.cli.desk import AS_JSON, WORKER, Desk, on_terminal, pass_desk
 from kinsight.cli.show import clean, clean_line, print_json, say, timings_line
 from kinsight.errors import KinsightError
 
@@ -32,6 +32,7 @@ Ctrl-C stops an answer."""
 )
 @click.argument("words", nargs=-1, required=True, metavar="[PHOTO] QUESTION")
 @AS_JSON
+@WORKER
 @pass_desk
 def ask(desk: Desk, words: tuple[str, ...]) -> None:
     """Answer QUESTION about PHOTO, or from what was told."""
@@ -49,6 +50,7 @@ def ask(desk: Desk, words: tuple[str, ...]) -> None:
 @click.command(epilog="Example: kinsight caption party.jpg")
 @click.argument("photo", type=click.Path(path_type=Path))
 @AS_JSON
+@WORKER
 @pass_desk
 def caption(desk: Desk, photo: Path) -> None:
     """Describe PHOTO in one sentence, with the names of those in it."""
@@ -64,6 +66,7 @@ def caption(desk: Desk, photo: Path) -> None:
 
 @click.command(epilog="Example: kinsight chat party.jpg")
 @click.argument("photo", type=click.Path(path_type=Path), required=False)
+@WORKER
 @pass_desk
 def chat(desk: Desk, photo: Path | None) -> None:
     """Talk about PHOTO, or about what was told; /help says what can be typed."""

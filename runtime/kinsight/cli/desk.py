@@ -36,13 +36,15 @@ class Desk:
     key_file: Path | None = None
     quiet: bool = False
     as_json: bool = False
+    worker: bool = False
     _keys: dict[Path, Key] = field(default_factory=dict)
 
     def assistant(self, looks: bool = True) -> Assistant:
         """An open assistant; what was chosen automatically is said, and what it sees if it is to look."""
         from kinsight.assistant import Assistant, Choices
 
-        assistant = Assistant.open(Choices(self.home, self.bundle, self.device, self.key))
+        choices = Choices(self.home, self.bundle, self.device, self.key, self.worker)
+        assistant = Assistant.open(choices)
         self.choice("; ".join(assistant.reasons))
         if looks:
             self.warn(assistant)
@@ -178,4 +180,11 @@ AS_JSON = click.option(
     expose_value=False,
     callback=into(Desk),
     help="One line of JSON instead of words.",
+)
+WORKER = click.option(
+    "--worker",
+    is_flag=True,
+    expose_value=False,
+    callback=into(Desk),
+    help="The language model in a process of its own: its crash ends one answer only.",
 )

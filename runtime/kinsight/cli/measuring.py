@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from kinsight.cli.desk import Desk, desk_options, pass_desk, progress
+from kinsight.errors import ModelError
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -203,6 +204,31 @@ def stages(desk: Desk, photos: tuple[Path, ...]) -> None:
     _last_line(result)
 
 
+@bench.command(epilog="Example: kinsight bench engine --bundle build/shapes/smolvlm-256m")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="New photos per format.")
+@pass_desk
+def engine(desk: Desk, rounds: int) -> None:
+    """The language model beside llama-cpp-python's own multimodal handler, on drawn photos.
+
+    Three concepts are taught; then a first and a second question about every new photo, and one more from a
+    new process. The handler gets the same files, threads and cap on a picture's tokens.
+    """
+    import tempfile
+
+    from kinsight.bench.engine import EngineBench, engine_lines
+
+    with tempfile.TemporaryDirectory() as scratch, desk.assistant(looks=False) as assistant:
+        part = assistant.bundle.llm
+        if part is None or part.mmproj is None:
+            raise ModelError(
+                f"the bundle {assistant.bundle.name} has no language model that sees", "use another bundle"
+            )
+        result = EngineBench(part, assistant.device, rounds, progress).run(Path(scratch))
+    for line in engine_lines(result):
+        click.echo(line)
+    _last_line({"format": 1, "bench": "engine", "bundle": assistant.bundle.name, "rounds": rounds, **result})
+
+
 @bench.command(epilog="Examples: kinsight bench pocket, kinsight bench pocket --seed 7 --scenes 12")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the album.")
 @click.option(
@@ -239,4 +265,10 @@ for _group in (evaluate, bench):
 
 
 def _last_line(values: dict[str, Any]) -> None:
-    click.echo(json.dumps({key: round(v, 4) if isinstance(v, float) else v for key, v in values.items()}))
+    click.echo(json.dumps(_rounded(values)))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return round(value, 4) if isinstance(value, float) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,8 @@ def remember(desk: Desk, teaching: Teaching, photo: Path) -> None:
         for line in (*told.lines(), *_album_lines(more, concept.name)):
             say(clean_line(line))
         desk.note(timings_line(scene.timings_ms, {}))
+        with suppress(KeyboardInterrupt):  # nothing is lost: the first question does it else
+            assistant.prepare(concept)
 
 
 @click.command(

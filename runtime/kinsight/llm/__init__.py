@@ -2,8 +2,11 @@
 
 from kinsight.llm.engine import Llm, load_llm
 from kinsight.llm.judging import LETTERS, YES_NO, Choices, Score
+from kinsight.llm.memory import Held
+from kinsight.llm.pictures import PictureCost
 from kinsight.llm.stream import Stream
 from kinsight.llm.turns import Control, Ended, Generation, Part, Picture, Role, Text, Turn, Usage
+from kinsight.llm.worker import WorkerLlm
 
 __all__ = [
     "LETTERS",
@@ -12,14 +15,17 @@ __all__ = [
     "Control",
     "Ended",
     "Generation",
+    "Held",
     "Llm",
     "Part",
     "Picture",
+    "PictureCost",
     "Role",
     "Score",
     "Stream",
     "Text",
     "Turn",
     "Usage",
+    "WorkerLlm",
     "load_llm",
 ]

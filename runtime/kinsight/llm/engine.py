@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -14,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 from kinsight.errors import ModelError
 from kinsight.llm.answer import AnswerText, is_loop
+from kinsight.llm.bare import bare_decode
 from kinsight.llm.blobs import Blobs
 from kinsight.llm.context import Context
 from kinsight.llm.judging import YES_NO, Choices, Judge, Score
-from kinsight.llm.memory import check_memory, kept_bytes
+from kinsight.llm.memory import Held, check_memory, kept_bytes, peak_bytes
 from kinsight.llm.model import Model
 from kinsight.llm.native import MEND_FILE, PACKAGE, library
 from kinsight.llm.picking import Picker
-from kinsight.llm.spans import Prompt, TextSpan
-from kinsight.llm.stream import Stream, Tally
+from kinsight.llm.pictures import PictureCost
+from kinsight.llm.spans import PictureSpan, Prompt, TextSpan
+from kinsight.llm.stream import OneAtATime, Stream, Tally
 from kinsight.llm.template import SAMPLE, ChatTemplate
 from kinsight.llm.turns import Control, Generation, Part, Picture, Text, Turn
 from kinsight.llm.vision import VisionEncoder
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _LONGEST_TOKEN = 64  # bytes on average over a prompt: no tokeniser comes near
 PICTURES_DISK, STATES_DISK = 256 << 20, 512 << 20  # bytes
 _GREEDY = Generation()
+_BLIND = "this bundle's language model sees no pictures", "use a bundle whose [llm] has an mmproj"
 _MEND_LENGTH = "shorten the texts, use fewer references or pictures, or ask for a shorter answer"
 
 
@@ -57,10 +59,9 @@ class Llm:
 
     def __init__(self, part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> None:
         library()
-        check_memory(part, device)
+        self._told_bytes = check_memory(part, device).total
         self.part = part
-        self._lock = threading.Lock()
-        self._reader: int | None = None  # the thread whose stream is open
+        self._turn = OneAtATime()
         self._model = Model(part, device)
         self._words = words = self._model.vocabulary
         self._template = ChatTemplate(words.chat_template, words.bos, words.eos, words.adds_bos)
@@ -83,22 +84,37 @@ class Llm:
 
     def close(self) -> None:
         """Gives all memory back, after an answer that another thread is reading; harmless when done twice."""
-        if self._reader == threading.get_ident():
-            self._free()
-        else:
-            with self._lock:
-                self._free()
+        with self._turn.over():
+            if self._vision:
+                self._vision.close()
+            self._model.close()
 
-    def _free(self) -> None:
-        if self._vision:
-            self._vision.close()
-        self._model.close()
+    @property
+    def threads(self) -> int:
+        """On which it computes."""
+        return self._model.threads
 
     def count(self, turns: Sequence[Turn]) -> int:
         """Tokens that these turns take as a prompt, pictures included. Raises as `generate` does."""
         prompt = self._prompt(turns)
         prompt.close()
         return len(prompt)
+
+    def prepare(self, pictures: Sequence[Picture]) -> int:
+        """Encodes the pictures that are not known yet, so that no question waits for it; gives their number.
+
+        Raises ModelError where this model sees no pictures or one of them cannot be encoded.
+        """
+        if self._vision is None:
+            raise ModelError(*_BLIND)
+        with self._turn.alone(), self._caches():
+            self._check_open()
+            known = self._vision.encodes
+            with closing(self._vision.prompt(pictures)) as prompt:
+                for span in prompt.spans:
+                    if isinstance(span, PictureSpan):
+                        self._vision.embeddings(span)
+            return self._vision.encodes - known
 
     def generate(self, turns: Sequence[Turn], options: Generation = _GREEDY) -> Stream:
         """An answer that comes as its stream is iterated, free of control tokens and stop strings.
@@ -149,11 +165,29 @@ class Llm:
         with self._judge(turns, room, Tally()) as judge:
             return tuple(judge.score(text) for text in texts)
 
+    def cost(self, picture: Picture) -> PictureCost:
+        """What a picture of this size takes, whatever it shows. ModelError where it cannot be given."""
+        if self._vision is None:
+            raise ModelError(*_BLIND)
+        layout = self._vision.layouts.of(picture.pixels)
+        return PictureCost(len(layout.slots), layout.tokens)
+
+    def memory(self) -> Held:
+        """What this process was told to take before the model was loaded, and the most that it ever took."""
+        return Held(self._told_bytes, peak_bytes())
+
+    def bare_seconds(self, turns: Sequence[Turn], tokens: int) -> float:
+        """For a token of an answer, where llama.cpp is called in a bare loop: to measure this class by."""
+        tally = Tally()
+        prompt = self._fitting_prompt(turns, tokens, tally)
+        with self._turn.alone(), closing(prompt):
+            return bare_decode(self._model, self._context, prompt, tokens)
+
     @contextmanager
     def _judge(self, turns: Sequence[Turn], room_tokens: int, tally: Tally) -> Iterator[Judge]:
         with tally.timed("first_token"):
             prompt = self._fitting_prompt(turns, room_tokens, tally)
-        with self._alone(), closing(prompt), self._caches():
+        with self._turn.alone(), closing(prompt), self._caches():
             with tally.timed("first_token"):
                 self._check_open()
                 self._context.read(prompt, tally)
@@ -190,9 +224,7 @@ class Llm:
             return self._vision.prompt(parts)
         words = [part for part in parts if not isinstance(part, Picture)]
         if len(words) < len(parts):
-            raise ModelError(
-                "this bundle's language model sees no pictures", "use a bundle whose [llm] has an mmproj"
-            )
+            raise ModelError(*_BLIND)
         return Prompt([TextSpan(tuple(self._words.tokens(part))) for part in words])
 
     def _check_open(self) -> None:
@@ -206,25 +238,11 @@ class Llm:
             problem = f"the prompt has {size} bytes of text, but only {self.part.context} tokens fit"
             raise ModelError(problem, _MEND_LENGTH)
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """The model for one stream; other threads wait."""
-        if self._reader == threading.get_ident():
-            raise ModelError(
-                "another answer of this language model is still being read", "read it to its end, or close it"
-            )
-        with self._lock:
-            self._reader = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._reader = None
-
     def _answer(
         self, prompt: Prompt, options: Generation, picker: Picker, tally: Tally
     ) -> Generator[str, None, None]:
         """The text of an answer, fit to be shown."""
-        with self._alone(), closing(prompt), self._caches():
+        with self._turn.alone(), closing(prompt), self._caches():
             text = AnswerText((*self.part.stop, *self._template.stop, *options.stop))
             for data in self._pieces(prompt, options.max_tokens, picker, tally):
                 if shown := text.feed(data):

@@ -45,6 +45,14 @@ class Budget:
         return ", ".join(f"{name} {size / MIB:.0f}" for name, size in rows if size >= MIB / 2)
 
 
+@dataclass(frozen=True)
+class Held:
+    """Memory of a process with a language model in it."""
+
+    told_bytes: int  # by the budget, before it was loaded
+    peak_bytes: int
+
+
 def budget_of(part: LlmPart, device: DeviceConfig) -> Budget:
     """What this process will hold at most, with what it holds now. ModelError where a file cannot be read.
 
@@ -68,11 +76,11 @@ def budget_of(part: LlmPart, device: DeviceConfig) -> Budget:
     )
 
 
-def check_memory(part: LlmPart, device: DeviceConfig) -> None:
-    """ModelError with the figures and the nearest choice that fits, where the device config allows less."""
+def check_memory(part: LlmPart, device: DeviceConfig) -> Budget:
+    """What it will take; ModelError with figures and the nearest choice that fits, where it is too much."""
     budget, allowed = budget_of(part, device), device.memory_mb * MIB
     if budget.total <= allowed:
-        return
+        return budget
     problem = f"{part.file.name} would take {budget.total / MIB:.0f} MiB ({budget.words})"
     problem += f", but memory_mb of the device config {device.name} is {device.memory_mb}"
     fitting = (words for words, size in _choices(part, device) if size <= allowed)

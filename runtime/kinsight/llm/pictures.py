@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,16 @@ MEND_PICTURE = "use a picture of another size"
 _MEND_NUMBER = "set `image_max_tokens` in the bundle's [llm] to what a picture takes"
 _GREY = 128
 _SIZES_KEPT = 64
+_LEAST_SIDE = 64  # pixels: below that a picture is not made smaller
 _TILED = "idefics3"
+
+
+@dataclass(frozen=True)
+class PictureCost:
+    """Of one picture."""
+
+    encodes: int  # of itself and its tiles
+    tokens: int  # in the context, without the few around it
 
 
 @dataclass(frozen=True)
@@ -97,24 +106,30 @@ class Layouts:
         return self._known[size]
 
     def _laid_out(self, height: int, width: int) -> Layout:
-        layout = self._layout(height, width, 1)
-        shrunk = 1
-        while layout.tokens > self._most and not self._tiled and 2 * shrunk < min(height, width):
-            shrunk += 1
-            layout = self._layout(height, width, shrunk)
+        layout = next(self._tries(height, width))
         if self._tiled and (len(layout.slots) == 2 or layout.tokens > self._most):
             layout = replace(layout, spans=_overview(layout.spans))
+        elif layout.tokens > self._most:
+            fitting = (one for one in self._tries(height, width) if one.tokens <= self._most)
+            layout = next(fitting, layout)
         if layout.tokens > self._most:
             problem = f"a picture takes {layout.tokens} tokens, but `image_max_tokens` is {self._most}"
             raise ModelError(problem, _MEND_NUMBER)
         self._check_batch(layout)
         return layout
 
-    def _layout(self, height: int, width: int, shrunk: int) -> Layout:
-        height, width = (max(1, side // shrunk) for side in padded_size(height, width, self._most))
+    def _tries(self, height: int, width: int) -> Iterator[Layout]:
+        """The picture as it is but for strips, then smaller and smaller, then the same made squarer."""
+        for widest in (self._most, 2, 1):
+            for shrunk in range(1, 1 + max(1, min(height, width) // _LEAST_SIDE)):
+                yield self._layout(height, width, (widest, shrunk))
+
+    def _layout(self, height: int, width: int, fit: tuple[int, int]) -> Layout:
+        widest, shrunk = fit
+        height, width = (max(1, side // shrunk) for side in padded_size(height, width, widest))
         chunks = self.chunks(width, height, None)
         spans = tuple(self._span(row, chunks[row]) for row in range(len(chunks)))
-        return Layout(chunks, spans, self._most, shrunk)
+        return Layout(chunks, spans, widest, shrunk)
 
     def chunks(self, width: int, height: int, pixels: bytes | None) -> Chunks:
         """Of a picture, or of any of that size where there are no pixels. Raises ModelError."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
+from kinsight.errors import ModelError
 from kinsight.llm.turns import Ended, Usage
 
 
@@ -23,6 +25,13 @@ class Tally:
         """As far as it has come."""
         return Usage(dict(self.tokens), dict(self.timings_ms), self.encodes)
 
+    def take(self, usage: Usage, ended: Ended) -> None:
+        """What another process counted; the time to the first token here has been longer."""
+        here = self.timings_ms["first_token"]
+        self.tokens, self.timings_ms = dict(usage.tokens), dict(usage.timings_ms)
+        self.timings_ms["first_token"] = max(here, self.timings_ms["first_token"])
+        self.encodes, self.ended = usage.encodes, ended
+
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
         """Adds the time of a block to one of the timings."""
@@ -31,6 +40,37 @@ class Tally:
             yield
         finally:
             self.timings_ms[name] += (time.perf_counter() - begun) * 1000
+
+
+class OneAtATime:
+    """Lets one thread at a time use a model; the others wait."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reader: int | None = None  # the thread whose stream is open
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """ModelError where this very thread has an answer open, for which it would wait forever."""
+        if self._reader == threading.get_ident():
+            raise ModelError(
+                "another answer of this language model is still being read", "read it to its end, or close it"
+            )
+        with self._lock:
+            self._reader = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._reader = None
+
+    @contextmanager
+    def over(self) -> Iterator[None]:
+        """For the end of it all: after what other threads read, but in the midst of what this one reads."""
+        if self._reader == threading.get_ident():
+            yield
+        else:
+            with self._lock:
+                yield
 
 
 class Stream:

@@ -1,0 +1,224 @@
+"""The language model beside llama-cpp-python's own handler: seconds to the first token, tokens, memory."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kinsight import prompt
+from kinsight.bench.rivals import Stock
+from kinsight.drawn.album import Album, Recipe, draw_album
+from kinsight.llm import Generation, Llm, Picture, Turn, WorkerLlm, load_llm
+from kinsight.prompt import Reference
+from kinsight.types import Concept
+
+if TYPE_CHECKING:
+    from kinsight.bundle import LlmPart
+    from kinsight.config import DeviceConfig
+
+FORMATS = {"square": (768, 768), "4:3": (1024, 768)}
+"""Width and height of the photos, pixels."""
+SIZES_WH = (
+    (64, 64),
+    (320, 240),
+    (768, 768),
+    (1024, 768),
+    (1600, 200),
+    (200, 1600),
+    (4000, 3000),
+    (6000, 4000),
+)
+"""From 64 pixels to 24 megapixels."""
+QUESTIONS = ("Who is in this photo?", "What are they doing there?", "Which colours do you see?")
+_K = 3  # taught references
+_DECODED = 24  # tokens: random weights say one again and again, and 24 are taken for a loop
+_MEMORY_PHOTOS = 4
+_RATIOS = ("first_question_ratio", "second_question_ratio", "new_process_ratio")
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Round:
+    """One new photo: milliseconds to the first token."""
+
+    first_ms: float
+    encode_ms: float
+    prefill_ms: float
+    second_ms: float
+    load_ms: float  # of a new process
+    third_ms: float  # there, without loading
+    stock_first_ms: float
+    stock_second_ms: float
+    encodes: int
+    prompt_tokens: int
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """Ours by the stock handler's."""
+        return {
+            "first_question_ratio": self.first_ms / self.stock_first_ms,
+            "second_question_ratio": self.second_ms / self.stock_second_ms,
+            "new_process_ratio": self.third_ms / self.stock_first_ms,
+        }
+
+
+class EngineBench:
+    """Photos and references are drawn; what the references cost is paid before, as `remember` does."""
+
+    def __init__(self, part: LlmPart, device: DeviceConfig, rounds: int, progress: Progress) -> None:
+        self._part, self._device = part, device
+        self._rounds, self._progress = rounds, progress
+
+    def run(self, cache: Path) -> dict[str, Any]:
+        """All figures; `cache` is an empty folder."""
+        with ExitStack() as stack:
+            started = time.perf_counter()
+            llm = stack.enter_context(load_llm(self._part, self._device, cache))
+            load_ms = 1e3 * (time.perf_counter() - started)
+            stock = stack.enter_context(Stock(self._part, llm.threads))
+            formats = {name: self._format(name, llm, stock, cache) for name in FORMATS}
+            decode = self._decode(llm)
+            costs = [(*size, *self._cost(llm, size)) for size in SIZES_WH]
+        worst = {key: max(row[key] for row in formats.values()) for key in _RATIOS}
+        return {
+            **worst,
+            **decode,
+            **self._memory(),
+            "load_ms": load_ms,
+            "stock_load_ms": stock.load_ms,
+            "formats": formats,
+            "image_max_tokens": self._part.image_max_tokens,
+            "pictures": costs,
+        }
+
+    def _format(self, name: str, llm: Llm, stock: Stock, cache: Path) -> dict[str, float]:
+        """Medians over new photos of one format, each asked about in turn by all."""
+        album = draw_album(7, Recipe(concepts=_K, scenes=self._rounds, size_wh=FORMATS[name]))
+        llm.prepare([Picture(pupil.drawing.pixels) for pupil in album.pupils])
+        llm.choose(asked(album, None, QUESTIONS[0]))  # code and system text are warm, the photos are not
+        rounds = []
+        for row in range(self._rounds):
+            self._progress(f"photos, {name}", row, self._rounds)
+            rounds.append(self._round([asked(album, row, words) for words in QUESTIONS], (llm, stock), cache))
+        self._progress(f"photos, {name}", self._rounds, self._rounds)
+        ratios = [one.ratios for one in rounds]
+        medians = {key: statistics.median(row[key] for row in ratios) for key in _RATIOS}
+        fields = Round.__dataclass_fields__
+        return medians | {key: statistics.median(getattr(one, key) for one in rounds) for key in fields}
+
+    def _round(self, asked: Sequence[list[Turn]], engines: tuple[Llm, Stock], cache: Path) -> Round:
+        llm, stock = engines
+        stock_first = stock.first_token_ms(asked[0])
+        first = _answered(llm, asked[0])
+        second = _answered(llm, asked[1])
+        stock_second = stock.first_token_ms(asked[1])
+        started = time.perf_counter()
+        with WorkerLlm(self._part, self._device, cache) as other:
+            load_ms = 1e3 * (time.perf_counter() - started)
+            third = _answered(other, asked[2])
+        return Round(
+            first_ms=first["first_token"],
+            encode_ms=first["encode"],
+            prefill_ms=first["prefill"],
+            second_ms=second["first_token"],
+            load_ms=load_ms,
+            third_ms=third["first_token"],
+            stock_first_ms=stock_first,
+            stock_second_ms=stock_second,
+            encodes=int(first["encodes"]),
+            prompt_tokens=int(first["prompt"]),
+        )
+
+    def _decode(self, llm: Llm) -> dict[str, float]:
+        """Tokens a second, in turn with a bare loop."""
+        album = draw_album(7, Recipe(concepts=_K, scenes=1))
+        turns = asked(album, None, QUESTIONS[0])
+        ours, bare = [], []
+        for row in range(2 * self._rounds + 1):
+            stream = llm.generate(turns, Generation(max_tokens=_DECODED))
+            "".join(stream)
+            bare_s = llm.bare_seconds(turns, _DECODED)
+            if row and stream.usage.tokens["answer"] > 1:
+                bare.append(1 / bare_s)
+                steps = stream.usage.tokens["answer"] - 1
+                ours.append(1e3 * steps / stream.usage.timings_ms["decode"])
+        if not ours:
+            return {}
+        ratio = statistics.median(one / other for one, other in zip(ours, bare, strict=True))
+        return {
+            "decode_ratio": ratio,
+            "decode_tokens_s": statistics.median(ours),
+            "bare_tokens_s": statistics.median(bare),
+        }
+
+    def _memory(self) -> dict[str, float]:
+        """What the budget tells against the peak of a process of its own, after some questions."""
+        album = draw_album(8, Recipe(concepts=_K, scenes=_MEMORY_PHOTOS, size_wh=FORMATS["4:3"]))
+        with WorkerLlm(self._part, self._device) as worker:
+            for row in range(_MEMORY_PHOTOS):
+                "".join(worker.generate(asked(album, row, QUESTIONS[0]), Generation(max_tokens=8)))
+            held = worker.memory()
+        return {
+            "memory_told_mb": held.told_bytes / (1 << 20),
+            "memory_peak_mb": held.peak_bytes / (1 << 20),
+            "memory_ratio": held.told_bytes / held.peak_bytes,
+        }
+
+    def _cost(self, llm: Llm, size_wh: tuple[int, int]) -> tuple[int, int]:
+        cost = llm.cost(Picture(np.zeros((size_wh[1], size_wh[0], 3), np.uint8)))
+        return cost.encodes, cost.tokens
+
+
+def asked(album: Album, row: int | None, question: str) -> list[Turn]:
+    """A question as `kinsight ask` puts it: system, photo, references, facts, question."""
+    concepts = [Concept(number, pupil.name, info=pupil.info) for number, pupil in enumerate(album.pupils, 1)]
+    references = [
+        Reference(number, concept, pupil.drawing.pixels)
+        for number, (concept, pupil) in enumerate(zip(concepts, album.pupils, strict=True), 1)
+    ]
+    photo = None if row is None else album.queries[row].drawing.pixels
+    facts = f"{prompt.joined([concept.name for concept in concepts])} are in the photo."
+    return prompt.turns(prompt.opening(photo, references), [], prompt.asking(question, [], facts))
+
+
+def engine_lines(result: dict[str, Any]) -> list[str]:
+    """The figures as a table in words."""
+    lines = [f"{'milliseconds':<28}" + "".join(f"{name:>12}" for name in result["formats"])]
+    rows = {
+        "first question": "first_ms",
+        "  of it encoding": "encode_ms",
+        "  of it reading": "prefill_ms",
+        "stock, first question": "stock_first_ms",
+        "second question": "second_ms",
+        "stock, second question": "stock_second_ms",
+        "loading in a new process": "load_ms",
+        "first question there": "third_ms",
+    }
+    for words, key in rows.items():
+        lines.append(f"{words:<28}" + "".join(f"{row[key]:12.0f}" for row in result["formats"].values()))
+    for key in _RATIOS:
+        lines.append(f"{key:<28}" + "".join(f"{row[key]:12.4f}" for row in result["formats"].values()))
+    if "decode_ratio" in result:
+        speeds = f"{result['decode_tokens_s']:.1f} tokens/s, {result['bare_tokens_s']:.1f} in a bare loop"
+        lines.append(f"decoding: {speeds} ({result['decode_ratio']:.3f})")
+    told, peak = result["memory_told_mb"], result["memory_peak_mb"]
+    lines.append(f"memory: {told:.0f} MiB told before, {peak:.0f} MiB at most ({result['memory_ratio']:.2f})")
+    for width, height, encodes, tokens in result["pictures"]:
+        of = f"of {result['image_max_tokens']}"
+        lines.append(f"a picture of {width} x {height}: {encodes} encodes, {tokens} tokens {of}")
+    return lines
+
+
+def _answered(llm: Llm | WorkerLlm, turns: list[Turn]) -> dict[str, float]:
+    """Timings, encodes and tokens up to the first token."""
+    stream = llm.generate(turns, Generation(max_tokens=1))
+    "".join(stream)
+    usage = stream.usage
+    return {**usage.timings_ms, **usage.tokens, "encodes": usage.encodes}

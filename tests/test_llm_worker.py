@@ -1,0 +1,173 @@
+"""The language model in a process of its own: it answers as at home, and its end is one sentence."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kinsight.errors import MissingPackage, ModelError
+from kinsight.llm import Generation, Llm, Text, Turn, WorkerLlm, load_llm
+from kinsight.llm.serving import Server, failed
+from kinsight.llm.wire import Call
+from talkers import HELLO, NEEDS_LLAMA_CPP, device, part, picture
+from tiny_gguf import ASSISTANT, make_text_gguf
+
+pytestmark = NEEDS_LLAMA_CPP
+LONG = Generation(max_tokens=900)
+WORDS = [f" w{number}" for number in range(40)]
+ENDLESS = {ASSISTANT: [WORDS[0]]} | {word: [WORDS[(row + 1) % 40]] for row, word in enumerate(WORDS)}
+"""Goes round and round, in circles that are too long to be taken for a loop."""
+SEEN = [Turn("user", (picture(3), Text("a dog")))]
+
+
+@pytest.fixture(scope="module")
+def worker(pair: tuple[Path, Path]) -> Iterator[WorkerLlm]:
+    with WorkerLlm(part(*pair, sees="photo+references"), device()) as llm:
+        yield llm
+
+
+def test_it_answers_as_at_home(worker: WorkerLlm, seeing: Llm) -> None:
+    options = Generation(max_tokens=12)
+    there, here = worker.generate(SEEN, options), seeing.generate(SEEN, options)
+    assert "".join(there) == "".join(here)
+    assert there.ended == here.ended
+    assert there.usage.tokens["answer"] == here.usage.tokens["answer"]
+    assert there.usage.timings_ms["first_token"] >= there.usage.timings_ms["encode"] > 0
+    assert worker.count(SEEN) == seeing.count(SEEN)
+    assert worker.choose(SEEN).probabilities == pytest.approx(seeing.choose(SEEN).probabilities, abs=1e-4)
+    there_score, here_score = worker.score(SEEN, ["a cat"])[0], seeing.score(SEEN, ["a cat"])[0]
+    assert there_score.log_probability == pytest.approx(here_score.log_probability, abs=1e-2)
+    schema = {"enum": ["Lala", "Ann"]}
+    assert worker.answer_json(SEEN, schema) == seeing.answer_json(SEEN, schema)
+    assert worker.prepare([picture(3), picture(77)]) == 1
+
+
+def test_errors_arrive_as_they_are(worker: WorkerLlm, seeing: Llm) -> None:
+    too_long = [Turn("user", (Text("x" * 3000),))]
+    with pytest.raises(ModelError) as there:
+        worker.generate(too_long)
+    with pytest.raises(ModelError) as here:
+        seeing.generate(too_long)
+    assert str(there.value) == str(here.value)
+    with pytest.raises(ValueError, match="expected one choice or more"):
+        worker.choose(HELLO, [])
+    missing = failed(MissingPackage("it is not here", "install it")).error()
+    assert isinstance(missing, MissingPackage) and missing.mend == "install it"
+    assert "".join(worker.generate(HELLO, Generation(max_tokens=3)))
+
+
+def test_a_cancelled_stream_leaves_it_usable(worker: WorkerLlm) -> None:
+    whole = "".join(worker.generate(SEEN, Generation(max_tokens=8)))
+    for _ in range(5):
+        stream = worker.generate(SEEN, LONG)
+        assert next(stream)
+        stream.close()
+        assert stream.usage.tokens["answer"] > 0
+    worker.generate(SEEN, LONG)  # never read
+    assert "".join(worker.generate(SEEN, Generation(max_tokens=8))) == whole
+
+
+def test_two_streams_of_one_thread_are_refused(worker: WorkerLlm) -> None:
+    stream = worker.generate(HELLO, LONG)
+    next(stream)
+    with pytest.raises(ModelError, match="another answer of this language model is still being read"):
+        worker.count(HELLO)
+    stream.close()
+
+
+def test_killed_in_the_middle_of_an_answer(tmp_path: Path) -> None:
+    with WorkerLlm(part(make_text_gguf(tmp_path / "llm.gguf", ENDLESS)), device()) as worker:
+        for _ in range(2):
+            stream = worker.generate(HELLO, LONG)
+            assert next(stream) == "w0"
+            assert worker.process_id is not None
+            os.kill(worker.process_id, signal.SIGKILL)
+            with pytest.raises(
+                ModelError, match=r"process was ended by signal 9: ask again: it is started anew$"
+            ):
+                "".join(stream)
+            assert "".join(worker.generate(HELLO, Generation(max_tokens=3))) == "w0 w1 w2"
+        before = worker.process_id
+        assert before is not None and worker._worker is not None
+        os.kill(before, signal.SIGKILL)  # between two answers nobody need know
+        worker._worker.process.wait()
+        assert "".join(worker.generate(HELLO, Generation(max_tokens=3))) == "w0 w1 w2"
+        assert worker.process_id not in (None, before)
+
+
+def test_more_memory_than_allowed_ends_it(tmp_path: Path) -> None:
+    """By a text that is too long to be held, which no budget foresees."""
+    small = replace(device(), memory_mb=120)
+    with WorkerLlm(part(make_text_gguf(tmp_path / "llm.gguf")), small) as worker:
+        with pytest.raises(ModelError, match=r"took more than memory_mb = 120 of test: use a smaller bundle"):
+            worker.count([Turn("user", (Text("x" * (60 << 20)),))])
+        assert worker.count(HELLO) > 0
+
+
+def test_a_worn_process_is_renewed(worker: WorkerLlm) -> None:
+    before = worker.process_id
+    assert worker._worker is not None
+    worker._worker.worn = True
+    assert worker.count(HELLO) > 0
+    assert worker.process_id not in (None, before)
+
+
+def test_what_cannot_be_loaded_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "llm.gguf").write_text("no model")
+    with pytest.raises(ModelError, match="invalid magic"):
+        WorkerLlm(part(tmp_path / "llm.gguf"), device())
+
+
+def test_closed_it_is_gone(tmp_path: Path) -> None:
+    worker = WorkerLlm(part(make_text_gguf(tmp_path / "llm.gguf")), device())
+    process = worker.process_id
+    assert process is not None
+    worker.close()
+    worker.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    with pytest.raises(ModelError, match="this language model was closed: load it again"):
+        worker.count(HELLO)
+
+
+def test_two_threads_get_their_own_answers(worker: WorkerLlm, seeing: Llm) -> None:
+    asked = {word: [Turn("user", (picture(seed), Text(word)))] for seed, word in enumerate(["a dog", " Ann"])}
+    wanted = {
+        word: "".join(seeing.generate(turns, Generation(max_tokens=6))) for word, turns in asked.items()
+    }
+    found: dict[str, set[str]] = {word: set() for word in asked}
+
+    def ask(word: str) -> None:
+        for _ in range(5):
+            found[word].add("".join(worker.generate(asked[word], Generation(max_tokens=6))))
+
+    threads = [threading.Thread(target=ask, args=(word,)) for word in asked]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {word: {answer} for word, answer in wanted.items()}
+
+
+def test_answers_that_are_never_read_do_not_pile_up(seeing: Llm, tmp_path: Path) -> None:
+    with (tmp_path / "replies").open("wb") as replies:
+        server = Server(seeing, replies)
+        for number in range(30):
+            server._answer(Call(number, "generate", (HELLO, Generation())))
+        assert set(server._begun) == set(range(14, 30))
+        with pytest.raises(ModelError, match="begun too long ago"):
+            server._answer(Call(3, "run", ()))
+
+
+def test_loading_at_home_and_there_are_refused_alike(pair: tuple[Path, Path]) -> None:
+    described, small = part(*pair, sees="photo"), replace(device(), memory_mb=64)
+    with pytest.raises(ModelError, match="would take"):
+        load_llm(described, small)
+    with pytest.raises(ModelError, match="would take"):
+        WorkerLlm(described, small)
