@@ -1,4 +1,4 @@
-"""Fewer bits: candidates made and measured, the fastest within the limits taken, the others refused with figures."""
+"""Fewer bits: candidates made and measured, the fastest within the limits taken, the others refused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ def test_what_loses_too_much_is_refused_with_its_figures(
     own: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = read_bundle(own)
-    code = quantise(own, photos, "--least-cosine", "0.999999", "--plot", tmp_path / "out.png")
+    code = quantise(
+        own, photos, "--part", "embedder", "--least-cosine", "0.999999", "--plot", tmp_path / "out.png"
+    )
     assert code == 0
     after = read_bundle(own)
     check_hashes(after)
@@ -52,8 +54,8 @@ def test_what_loses_too_much_is_refused_with_its_figures(
             r"refused: (picture vectors, lowest cosine 0\.9|.* the time)", row["verdict"]
         )
     said = capfd.readouterr().out
-    assert "The embedder stays as it is" in said and "The detector stays as it is" in said
-    assert (tmp_path / "out-embedder.png").is_file() and (tmp_path / "out-detector.png").is_file()
+    assert "The embedder stays as it is: nothing is faster and as good." in said
+    assert (tmp_path / "out-embedder.png").is_file()
 
 
 def test_what_is_within_the_limits_and_faster_takes_its_place(own: Path, photos: Path) -> None:
@@ -70,6 +72,16 @@ def test_what_is_within_the_limits_and_faster_takes_its_place(own: Path, photos:
         vectors = Embedder(after.embedder, WORKSTATION).images([np.zeros((20, 20, 3), np.uint8)])
         assert vectors.shape == (1, before.dim)
     assert "detector_candidates" not in after.parity
+
+
+def test_a_detector_is_judged_by_its_boxes(own: Path, photos: Path) -> None:
+    assert quantise(own, photos, "--part", "detector") == 0
+    after = read_bundle(own)
+    check_hashes(after)
+    rows = after.parity["detector_candidates"]
+    assert rows["fp32"]["boxes"] == 1.0 and len(rows) >= 2
+    assert sum(row["verdict"] == "chosen" for row in rows.values()) == 1
+    assert after.embedder.calibration
 
 
 def test_identities_that_change_are_counted(own: Path, photos: Path) -> None:
