@@ -40,7 +40,7 @@ def make_candidates(file: Path, feeds: Sequence[Feeds], scratch: Path) -> Iterat
 
 
 def _prepared(file: Path, scratch: Path) -> Path:
-    """Shapes inferred and constants folded, as the quantiser wants it; the file itself where that fails."""
+    """Shapes inferred and constants folded, as the quantiser wants it. ModelError where that fails."""
     try:
         from onnxruntime.quantization import quant_pre_process
     except ImportError as error:
@@ -48,8 +48,7 @@ def _prepared(file: Path, scratch: Path) -> Path:
     out = scratch / "prepared.onnx"
     try:
         quant_pre_process(str(file), str(out), skip_symbolic_shape=True)
-    except Exception as error:
-        out.unlink(missing_ok=True)
+    except (*_FAILURES, OSError, AssertionError) as error:
         raise ModelError(f"{file.name} cannot be prepared ({str(error)[:200]})", "export it again") from error
     return out
 
