@@ -27,7 +27,7 @@ from house import (
 PACKAGES = {
     "cv2": {"kinsight.image"},
     "llama_cpp": {"kinsight.llm", "kinsight.bench"},  # in the bench it is the rival
-    "onnxruntime": {"kinsight.session"},
+    "onnxruntime": {"kinsight.session", "kinsight_export.quantise"},
     "sqlite3": {"kinsight.store", "kinsight.bench"},
     "sqlite_utils": {"kinsight.store"},
     "faiss": {"kinsight.bench"},

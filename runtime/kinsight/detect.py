@@ -53,6 +53,10 @@ class Detector:
         labels = tuple(self._label(int(row)) for row in raw.classes[kept])
         return Regions(boxes[kept], raw.scores[kept], labels)
 
+    def prepared(self, pixels: Pixels) -> Floats:
+        """float32 (3, h, w) of a photo, as the model takes it."""
+        return prepare(pixels, self.part.preprocess)[0]
+
     def feeds(self, chw: Floats) -> dict[str, NDArray[Any]]:
         """What the session is fed for one prepared picture, float32 (3, h, w)."""
         feeds: dict[str, NDArray[Any]] = {self._image_input: chw[None]}

@@ -8,12 +8,13 @@ from typing import NoReturn
 import click
 
 from kinsight.cli.door import enter
-from kinsight_export.cli import bundle, calibrate, detector, embedder, mllm, shape
+from kinsight_export.cli import bundle, calibrate, detector, embedder, mllm, quantise, shape
 
 VERBS: tuple[click.Command, ...] = (
     detector.detector,
     embedder.embedder,
     bundle.bundle,
+    quantise.quantise,
     calibrate.calibrate,
     mllm.mllm,
     shape.shape,

@@ -16,6 +16,11 @@ from kinsight_export.cli.options import A_FILE
 @click.argument("photos", type=A_FILE)
 def calibrate(bundle_folder: Path, photos: Path) -> None:
     """Fit when to name somebody, from PHOTOS with a folder per identity (none that you test on later)."""
+    calibrated(bundle_folder, photos)
+
+
+def calibrated(bundle_folder: Path, photos: Path) -> None:
+    """Fits on the photos, writes that into the bundle and says what it accepts."""
     from kinsight.bundle import check_hashes, read_bundle
     from kinsight.detect import Detector
     from kinsight.embed import Embedder

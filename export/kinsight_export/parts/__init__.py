@@ -2,6 +2,7 @@
 
 from kinsight_export.parts.calibration import rewrite_calibration
 from kinsight_export.parts.folder import Part, is_part, read_part
+from kinsight_export.parts.rebuild import rewrite, spec_of
 from kinsight_export.parts.specs import (
     BundleSpec,
     DetectorSpec,
@@ -24,7 +25,9 @@ __all__ = [
     "is_part",
     "parts_of",
     "read_part",
+    "rewrite",
     "rewrite_calibration",
+    "spec_of",
     "write_bundle",
     "write_part",
 ]

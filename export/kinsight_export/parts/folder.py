@@ -58,7 +58,8 @@ def _contract() -> Table:
     return Table({"part": head, **optional_parts, "parity": optional(ANY_TABLE, {})})
 
 
-def _detector(folder: Path, values: Mapping[str, Any]) -> DetectorSpec:
+def detector_of(folder: Path, values: Mapping[str, Any]) -> DetectorSpec:
+    """The detector of a folder and its checked values. BundleError where a file is damaged."""
     return DetectorSpec(
         file=_onnx(folder, values),
         labels=inside(folder, values["labels"], "detector.labels"),
@@ -70,7 +71,8 @@ def _detector(folder: Path, values: Mapping[str, Any]) -> DetectorSpec:
     )
 
 
-def _embedder(folder: Path, values: Mapping[str, Any]) -> EmbedderSpec:
+def embedder_of(folder: Path, values: Mapping[str, Any]) -> EmbedderSpec:
+    """The same of the embedder, without its calibration."""
     text = values["text"]
     return EmbedderSpec(
         id=values["id"],
@@ -86,7 +88,8 @@ def _embedder(folder: Path, values: Mapping[str, Any]) -> EmbedderSpec:
     )
 
 
-def _llm(folder: Path, values: Mapping[str, Any]) -> LlmSpec:
+def llm_of(folder: Path, values: Mapping[str, Any]) -> LlmSpec:
+    """The same of the language model."""
     mmproj = values["mmproj"]
     file = _whole(folder, values["file"], values["sha256"])
     eyes = _whole(folder, mmproj, values["mmproj_sha256"]) if mmproj else None
@@ -125,7 +128,7 @@ def _whole(folder: Path, name: str, sha256: str | None) -> Path:
 
 
 _READERS: dict[str, Callable[[Path, Mapping[str, Any]], PartSpec]] = {
-    "detector": _detector,
-    "embedder": _embedder,
-    "llm": _llm,
+    "detector": detector_of,
+    "embedder": embedder_of,
+    "llm": llm_of,
 }

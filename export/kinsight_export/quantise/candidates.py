@@ -1,0 +1,142 @@
+"""Quantised files of one ONNX model: static INT8 for convolutions, dynamic or weights alone for products."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from kinsight.errors import MissingPackage, ModelError
+
+Feeds = Mapping[str, NDArray[Any]]
+_LAST_CONVOLUTIONS = 6  # of a detector: what they give is boxes and scores, which eight bits spoil first
+_BLOCK = 32  # weights that share a scale
+_FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError)
+
+
+def make_candidates(file: Path, feeds: Sequence[Feeds], scratch: Path) -> Iterator[tuple[str, Path]]:
+    """(name, file in `scratch`) of every way that fits the model's layers; `feeds` are of real pictures.
+
+    What the quantiser refuses is left out; there is none where no layer can be quantised. ModelError where
+    `file` cannot be prepared, MissingPackage without what the export half needs.
+    """
+    ready = _prepared(file, scratch)
+    kinds = _layers(ready)
+    logging.getLogger().setLevel(logging.ERROR)
+    for name, make in _ways(ready, feeds, kinds).items():
+        out = scratch / f"{name.replace(' ', '-').replace(',', '')}.onnx"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                make(out)
+        except _FAILURES:
+            continue
+        yield name, out
+
+
+def _prepared(file: Path, scratch: Path) -> Path:
+    """Shapes inferred and constants folded, as the quantiser wants it. ModelError where that fails."""
+    try:
+        from onnxruntime.quantization import quant_pre_process
+    except ImportError as error:
+        raise MissingPackage(f"quantising needs {error.name}", "pip install 'kinsight[export]'") from None
+    out = scratch / "prepared.onnx"
+    try:
+        quant_pre_process(str(file), str(out), skip_symbolic_shape=True)
+    except (*_FAILURES, OSError, AssertionError) as error:
+        raise ModelError(f"{file.name} cannot be prepared ({str(error)[:200]})", "export it again") from error
+    return out
+
+
+def _layers(file: Path) -> Counter[str]:
+    """How many convolutions and products with weights there are."""
+    import onnx
+
+    graph = onnx.load(str(file)).graph
+    weights = {weight.name for weight in graph.initializer}
+    return Counter(
+        node.op_type
+        for node in graph.node
+        if node.op_type in ("Conv", "MatMul", "Gemm") and weights & set(node.input[1:])
+    )
+
+
+def _ways(file: Path, feeds: Sequence[Feeds], kinds: Counter[str]) -> dict[str, Any]:
+    """Name -> what writes it to a path."""
+    ways: dict[str, Any] = {}
+    if kinds["Conv"]:
+        ways["int8 static, min-max"] = lambda out: _static(file, out, feeds, "MinMax", [])
+        ways["int8 static, percentile"] = lambda out: _static(file, out, feeds, "Percentile", [])
+        if kinds["Conv"] > 2 * _LAST_CONVOLUTIONS:
+            last = _last_convolutions(file)
+            ways["int8 static, all but the last"] = lambda out: _static(file, out, feeds, "MinMax", last)
+    if kinds["MatMul"] + kinds["Gemm"] > 1:
+        ways["int8 dynamic"] = lambda out: _dynamic(file, out)
+        ways["8-bit weights"] = lambda out: _blocks(file, out, 8)
+        ways["4-bit weights"] = lambda out: _blocks(file, out, 4)
+    return ways
+
+
+def _last_convolutions(file: Path) -> list[str]:
+    import onnx
+
+    nodes = [node.name for node in onnx.load(str(file)).graph.node if node.op_type == "Conv"]
+    return nodes[-_LAST_CONVOLUTIONS:]
+
+
+def _static(file: Path, out: Path, feeds: Sequence[Feeds], method: str, left: list[str]) -> None:
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    class Reader(CalibrationDataReader):
+        """The pictures, one after the other."""
+
+        def __init__(self) -> None:
+            self.rest = iter(feeds)
+
+        def get_next(self) -> Feeds | None:
+            """The next one, None at the end."""
+            return next(self.rest, None)
+
+    quantize_static(
+        str(file),
+        str(out),
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        nodes_to_exclude=left,
+        calibrate_method=getattr(CalibrationMethod, method),
+    )
+
+
+def _dynamic(file: Path, out: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    kinds = ["MatMul", "Gemm"]
+    quantize_dynamic(str(file), str(out), kinds, per_channel=True, weight_type=QuantType.QInt8)
+
+
+def _blocks(file: Path, out: Path, bits: int) -> None:
+    """Weights in blocks with a scale each; the arithmetic stays in float32."""
+    try:
+        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+    except ImportError as error:
+        raise MissingPackage(f"this needs {error.name}", "pip install 'kinsight[export]'") from None
+    import onnx
+
+    quantizer = MatMulNBitsQuantizer(onnx.load(str(file)), bits=bits, block_size=_BLOCK, is_symmetric=True)
+    quantizer.process()
+    quantizer.model.save_model_to_file(str(out))

@@ -1,0 +1,118 @@
+"""Makes candidates of a bundle's detector or embedder, measures them beside what is there, and chooses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from kinsight.bundle import Bundle
+from kinsight.detect import Detector
+from kinsight.embed import Embedder
+from kinsight_export.gate import Check, Report
+from kinsight_export.gate.choice import Candidate, Choice, choose
+from kinsight_export.gate.compare import boxes_found_again, lowest_cosine
+from kinsight_export.gate.timing import medians_ms
+from kinsight_export.quantise.candidates import Feeds, make_candidates
+from kinsight_export.quantise.seeing import Eyes, identities_changed
+from kinsight_export.trial import WORKSTATION
+
+CALIBRATION = 48  # pictures of which the ranges of activations are taken
+_COMPARED = 24
+_LEAST_IOU = 0.5
+AS_IT_IS = "fp32"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The loss that is allowed."""
+
+    changes: int = 1  # photos of which another identity is the nearest
+    cosine: float = 0.95  # the lowest between a vector and that of the source
+    boxes: float = 0.8  # share that is found again at an IoU of .5
+
+
+def choose_detector(eyes: Eyes, limits: Limits, scratch: Path) -> Choice:
+    """The fastest detector whose regions name the same; judged on the photos, timed on one of them."""
+    detector = Detector(eyes.bundle.detector, WORKSTATION)
+    pictures = eyes.pixels(CALIBRATION)
+    feeds = [detector.feeds(detector.prepared(pixels)) for pixels in pictures]
+    found = [detector.detect(pixels).xyxy for pixels in pictures[:_COMPARED]]
+
+    def judged(bundle: Bundle) -> list[Check]:
+        other = Detector(bundle.detector, WORKSTATION)
+        pairs = [
+            boxes_found_again(other.detect(pixels).xyxy, boxes, _LEAST_IOU)
+            for pixels, boxes in zip(pictures, found, strict=False)
+        ]
+        again, total = np.sum(pairs, axis=0)
+        compared = f"{len(pairs)} photos of {eyes.photos.name}, against {AS_IT_IS}"
+        share = float(again / max(total, 1))
+        return [
+            _changes(eyes, bundle, limits),
+            Check("boxes", compared, "share found again, IoU .5", share, limits.boxes, "at least"),
+        ]
+
+    files = _files(eyes.bundle.detector.file, feeds, scratch)
+    bundles = [replace(eyes.bundle, detector=replace(eyes.bundle.detector, file=file)) for _, file in files]
+    works = [_running(Detector(bundle.detector, WORKSTATION), feeds[0]) for bundle in bundles]
+    return _chosen("detector", files, bundles, judged, works)
+
+
+def choose_embedder(eyes: Eyes, limits: Limits, scratch: Path) -> Choice:
+    """The fastest image tower whose vectors name the same; judged on crops and photos, timed on one crop."""
+    embedder = Embedder(eyes.bundle.embedder, WORKSTATION)
+    pictures = eyes.crops(CALIBRATION)
+    feeds = [embedder.feeds([pixels])[0] for pixels in pictures]
+    wanted = embedder.images(pictures)
+
+    def judged(bundle: Bundle) -> list[Check]:
+        vectors = Embedder(bundle.embedder, WORKSTATION).images(pictures)
+        compared = f"{len(pictures)} crops of {eyes.photos.name}, against {AS_IT_IS}"
+        cosine = lowest_cosine(vectors, wanted)
+        return [
+            _changes(eyes, bundle, limits),
+            Check("picture vectors", compared, "lowest cosine", cosine, limits.cosine, "at least"),
+        ]
+
+    files = _files(eyes.bundle.embedder.image.file, feeds, scratch)
+    parts = [
+        replace(eyes.bundle.embedder, image=replace(eyes.bundle.embedder.image, file=file))
+        for _, file in files
+    ]
+    bundles = [replace(eyes.bundle, embedder=part) for part in parts]
+    works = [_running(Embedder(part, WORKSTATION), feeds[0]) for part in parts]
+    return _chosen("embedder", files, bundles, judged, works)
+
+
+def _files(file: Path, feeds: Sequence[Feeds], scratch: Path) -> list[tuple[str, Path]]:
+    return [(AS_IT_IS, file), *make_candidates(file, feeds, scratch)]
+
+
+def _running(model: Detector | Embedder, feeds: Feeds) -> Callable[[], object]:
+    return lambda: model.session.run(feeds)
+
+
+def _changes(eyes: Eyes, bundle: Bundle, limits: Limits) -> Check:
+    changed, queries = identities_changed(eyes.shots, eyes.again(bundle))
+    compared = f"{queries} photos of {eyes.photos.name}, each identity taught from one"
+    return Check("identities", compared, "photos of which another is the nearest", changed, limits.changes)
+
+
+def _chosen(
+    part: str,
+    files: Sequence[tuple[str, Path]],
+    bundles: Sequence[Bundle],
+    judged: Callable[[Bundle], list[Check]],
+    works: Sequence[Callable[[], object]],
+) -> Choice:
+    """All are timed in turn, so that every one meets the same machine."""
+    times = medians_ms(works)
+    candidates = []
+    for (name, file), bundle, milliseconds in zip(files, bundles, times, strict=True):
+        report = Report(part, AS_IT_IS, tuple(judged(bundle)))
+        size = file.stat().st_size / 1e6
+        candidates.append(Candidate(name, (file,), size, milliseconds, report))
+    return choose(candidates)
