@@ -22,6 +22,7 @@ from kinsight.bundle import LlmPart
 from kinsight.config import DeviceConfig
 from kinsight.errors import ConfigError, KinsightError, ModelError, ParityError
 from kinsight.llm import Generation, Picture, Text, Turn, load_llm
+from kinsight_export.cli import main
 from kinsight_export.gate import Report
 from kinsight_export.gate.pictures import scenes
 from kinsight_export.gguf_file import converter, to_pair
@@ -175,6 +176,31 @@ def test_sabotage_is_refused_and_pointed_at(
     with pytest.raises(ParityError, match=points_at):
         report.require()
     assert next(report.broken()).name == check
+
+
+def test_the_command_shows_the_verdict_and_fails_with_it(
+    pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pair of somebody else is held against its checkpoint: taken over as it is, refused once damaged."""
+    monkeypatch.setenv("KINSIGHT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "160")
+    pair = pairs("idefics3").copy(tmp_path)
+    files = ["--gguf", str(pair.llm), "--mmproj", str(pair.mmproj), "--out", str(tmp_path / "part")]
+    words = ["mllm", str(pair.checkpoint), *files, "--licence", "Apache-2.0", "--threads", "1"]
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert not left.value.code
+    assert "kinsight-export bundle --llm takes it" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "part")
+    zero_a_layer(pair)
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--plot", str(tmp_path / "verdict.png")])
+    shown = capsys.readouterr()
+    assert left.value.code == 1
+    assert "broken" in shown.out
+    assert "probably a layer is lost: blk.1.ffn_down.weight in llm.gguf holds nothing but zeros" in shown.err
+    assert (tmp_path / "verdict.png").is_file()
+    assert not (tmp_path / "part").exists()
 
 
 def test_another_tokenizer_is_refused_and_pointed_at(pairs: Pairs, tmp_path: Path) -> None:
