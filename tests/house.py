@@ -27,7 +27,7 @@ FLOORS = {
         *("advice", "exchange", "memory"),
     },
     "the product": {"assistant"},
-    "about the product": {"evaluate", "bench", "doctor", "demo", "drawn"},
+    "about the product": {"evaluate", "bench", "catalogue", "doctor", "demo", "drawn"},
     "doors": {"cli"},
 }
 """From bottom to top; a room imports from its own floor or lower ones, an engine only from the ground."""

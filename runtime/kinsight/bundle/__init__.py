@@ -20,7 +20,7 @@ from kinsight.bundle.parts import (
     World,
 )
 from kinsight.bundle.read import read_bundle
-from kinsight.bundle.verify import check_hashes, verify_bundle
+from kinsight.bundle.verify import check_hashes, stamp_bundle, verify_bundle
 
 __all__ = [
     "Anchor",
@@ -44,5 +44,6 @@ __all__ = [
     "pocket_folder",
     "read_bundle",
     "read_cohort",
+    "stamp_bundle",
     "verify_bundle",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 from kinsight.bundle.parts import Anchor, Colour, Head, Resize, Sees, World
 from kinsight.tomlread import (
     ANY_TABLE,
+    FLAG,
     Key,
     Kind,
     Table,
@@ -92,6 +93,7 @@ _CALIBRATION = Table(
         "unsure_probability": Key(_SHARE),
         "margin": Key(_SHARE),
         "fitted_on": Key(_LINE),
+        "estimated": optional(FLAG, False),
     },
     required=False,
 )

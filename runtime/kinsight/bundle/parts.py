@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,6 +79,11 @@ class Calibration:
     unsure_probability: float  # 0..1, at most accept_probability
     margin: float  # 0..1, over the next concept
     fitted_on: str  # in words
+    estimated: bool = False  # nothing was measured: said wherever it is used
+
+    def table(self) -> dict[str, Any]:
+        """As it stands in bundle.toml, where a measured one need not say so."""
+        return {**asdict(self), "estimated": self.estimated or None}
 
 
 @dataclass(frozen=True)
