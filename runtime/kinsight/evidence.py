@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +34,9 @@ class Memory:
     views: Index  # n unit vectors, keyed by their row
     negative_concepts: Ids  # int64 (m,), concept ids
     negatives: Floats  # float32 (m, dim), unit length
+    face_concepts: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 (f,), concept ids
+    faces: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    """float32 (f, face dim), unit length: the faces in f of the views."""
 
     @cached_property
     def shown(self) -> int:
@@ -57,8 +60,10 @@ class Evidence:
         return self.similarities > self.against
 
 
-def weigh(vectors: Floats, memory: Memory, cohort: Floats, wanted: int) -> Evidence:
+def weigh(vectors: Floats, memory: Memory, cohort: Floats, wanted: int, also: Ids | None = None) -> Evidence:
     """Evidence of m vectors, float32 (m, dim), for the concepts that can be among the `wanted` first.
+
+    Those whose ids are in `also`, int64, are there in any case.
 
     The score of a concept is the mean cosine with its two best views, at least the best less LONE_VIEW (its
     only view: the cosine), less COHORT_WEIGHT times the mean cosine with the COHORT_NEAREST nearest of
@@ -69,10 +74,12 @@ def weigh(vectors: Floats, memory: Memory, cohort: Floats, wanted: int) -> Evide
     below `wanted` proven concepts in every region.
     """
     wanted = min(wanted, memory.shown)
+    named = np.zeros(0, np.int64) if also is None else also
     depth = min(_FIRST_VIEWS, len(memory.views))
     while True:
         rows, near = memory.views.search(vectors, depth)
-        evidence = _of(np.unique(memory.view_concepts[rows]), vectors, memory, cohort)
+        near_ones = np.union1d(memory.view_concepts[rows], named)
+        evidence = _of(near_ones, vectors, memory, cohort)
         if depth == len(memory.views):
             return evidence
         left_out = near[:, -1:] - COHORT_WEIGHT * _least_cohort(vectors, cohort)
