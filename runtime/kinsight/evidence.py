@@ -98,16 +98,13 @@ def _of(concepts: Ids, vectors: Floats, memory: Memory, cohort: Floats) -> Evide
     owners, views = memory.view_concepts[rows], memory.views.vectors[rows]
     starts = np.searchsorted(owners, concepts)
     near = cosines(views, vectors).T
-    order = np.lexsort((-near, np.broadcast_to(owners, near.shape)))
-    best = np.take_along_axis(near, order[:, starts], axis=1)
-    several = np.diff(np.append(starts, len(owners))) > 1
-    second = np.take_along_axis(near, order[:, starts + several], axis=1)
+    best, at, second = _two_best(near, starts)
     scores = np.maximum((best + second) / 2, best - LONE_VIEW)
     if len(cohort) > 1:
         itself = np.maximum.reduceat(cosines(views, cohort), starts, axis=0).argmax(axis=1)
         scores = scores - COHORT_WEIGHT * _cohort_means(cosines(vectors, cohort))[:, itself]
     against = _against(vectors, concepts, memory)
-    return Evidence(concepts, best, memory.view_ids[rows[order[:, starts]]], against, scores)
+    return Evidence(concepts, best, memory.view_ids[rows[at]], against, scores)
 
 
 def _cohort_means(cosines: Floats) -> Floats:
@@ -118,6 +115,21 @@ def _cohort_means(cosines: Floats) -> Floats:
     among = cosines >= falling[:, count - 1 : count]
     means: Floats = np.where(among, highest - cosines + following, highest) / np.float32(count)
     return means
+
+
+def _two_best(near: Floats, starts: Ids) -> tuple[Floats, Ids, Floats]:
+    """Of cosines (m, n) whose columns lie together by concept, each from one of `starts` (c,) on:
+
+    the best (m, c), its column (m, c), and the second best (m, c), which is the best if it is alone.
+    """
+    n = near.shape[1]
+    counts = np.diff(np.append(starts, n))
+    best = np.maximum.reduceat(near, starts, axis=1)
+    columns = np.where(near == np.repeat(best, counts, axis=1), np.arange(n), n)
+    at = np.minimum.reduceat(columns, starts, axis=1)
+    others = near.copy()
+    np.put_along_axis(others, at, -np.inf, axis=1)
+    return best, at, np.where(counts > 1, np.maximum.reduceat(others, starts, axis=1), best)
 
 
 def _least_cohort(vectors: Floats, cohort: Floats) -> Floats:

@@ -54,7 +54,8 @@ def recall(
         chances = np.where(np.isnan(near), chances, probability(np.nan_to_num(near), rules.faces))
     chances = np.where(evidence.proven, chances, 0)
     rows = [_matches(row, chances[row], evidence, memory) for row in range(len(vectors))]
-    rows = [_with_faces(row, near[at], evidence.concepts) for at, row in enumerate(rows)]
+    if rules.faces is not None:
+        rows = [_with_faces(row, near[at], evidence.concepts) for at, row in enumerate(rows)]
     labels = [*zip(regions.labels, regions.scores.tolist(), strict=True), ("", 0.0)]
     decided = [_decide(row, memory, rules, *label) for row, label in zip(rows, labels, strict=True)]
     boxes = _one_box_each(decided[:-1])
@@ -134,8 +135,7 @@ def _face_cosines(faces: Floats, concepts: Ids, memory: Memory, rules: Rules) ->
 
 def _with_faces(row: tuple[Match, ...], near: Floats, concepts: Ids) -> tuple[Match, ...]:
     """The matches of one region with the cosines of the faces, float32 (c,), where there are any."""
-    known = {int(concept): float(face) for concept, face in zip(concepts, near, strict=True)}
-    faces = [known[match.concept_id] for match in row]
+    faces = [float(near[np.searchsorted(concepts, match.concept_id)]) for match in row]
     return tuple(
         match if np.isnan(face) else replace(match, face=face) for match, face in zip(row, faces, strict=True)
     )
