@@ -109,6 +109,19 @@ _EMBEDDER = Table(
         "cohort": _COHORT,
     }
 )
+_FACE_MODEL = Table({**_HASHED_FILE})
+_FACES = Table(
+    {
+        "id": Key(_LINE),
+        "dim": Key(whole(1, 65536)),
+        "score_threshold": Key(_SHARE),
+        "licence": optional(_LINE, ""),
+        "detector": _FACE_MODEL,
+        "recogniser": _FACE_MODEL,
+        "calibration": Table(_CALIBRATION.entries),
+    },
+    required=False,
+)
 _LLM = Table(
     {
         **_HASHED_FILE,
@@ -129,6 +142,7 @@ CONTRACT = Table(
         "bundle": _BUNDLE,
         "detector": _DETECTOR,
         "embedder": _EMBEDDER,
+        "faces": _FACES,
         "llm": _LLM,
         "parity": optional(ANY_TABLE, {}),
     }

@@ -100,6 +100,21 @@ class EmbedderPart:
 
 
 @dataclass(frozen=True)
+class FacesPart:
+    """Photo -> faces -> vectors, by which persons are known; models of the shapes of YuNet and SFace."""
+
+    id: str  # stored with every vector
+    dim: int
+    detector: Path
+    detector_sha256: str
+    recogniser: Path
+    recogniser_sha256: str
+    score_threshold: float  # of the detector, 0..1
+    calibration: Calibration  # of the cosine of two faces
+    licence: str = ""  # "" where the bundle's own holds
+
+
+@dataclass(frozen=True)
 class LlmPart:
     """The language model, with or without its picture encoder."""
 
@@ -128,6 +143,7 @@ class Bundle:
     detector: DetectorPart
     embedder: EmbedderPart
     llm: LlmPart | None = None
+    faces: FacesPart | None = None
     parity: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def hashes(self) -> list[tuple[Path, str]]:
@@ -141,6 +157,8 @@ class Bundle:
             pairs.append((text.file, text.sha256))
         if cohort:
             pairs.append((cohort.file, cohort.sha256))
+        if faces := self.faces:
+            pairs += [(faces.detector, faces.detector_sha256), (faces.recogniser, faces.recogniser_sha256)]
         if llm:
             pairs.append((llm.file, llm.sha256))
         if llm and llm.mmproj and llm.mmproj_sha256:
