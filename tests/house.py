@@ -24,10 +24,10 @@ FLOORS = {
     "engines": {"session", "llm", "index", "store", "image"},
     "stages": {
         *("detect", "embed", "evidence", "recall", "why", "prompt", "teach", "marks", "chat", "album"),
-        *("advice", "exchange", "memory"),
+        *("advice", "exchange", "faces", "memory"),
     },
     "the product": {"assistant"},
-    "about the product": {"evaluate", "bench", "doctor", "demo", "drawn"},
+    "about the product": {"evaluate", "bench", "catalogue", "doctor", "demo", "drawn"},
     "doors": {"cli"},
 }
 """From bottom to top; a room imports from its own floor or lower ones, an engine only from the ground."""

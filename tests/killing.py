@@ -44,6 +44,7 @@ VERBS = {
     "restore": 1,
     "album add": 4,
     "album remove": 1,
+    "hide": 1,
     "name": 2,
     "re-embed": 2,
     "vault": 2,
@@ -152,7 +153,7 @@ def change(store: Store, place: Place, number: int) -> None:
             store.undo_last(dice.randint(1, 3))
         case "forget":
             store.forget(names[0])
-        case "album add" | "album remove" | "name":
+        case "album add" | "album remove" | "hide" | "name":
             change_album(store, number)
         case "re-embed":
             owners = store.views_without_vector("another")
@@ -168,8 +169,9 @@ def change_album(store: Store, number: int) -> None:
             store.album.put(SEER, [new_photo(number + row, of=(number % 9, row)) for row in range(5)])
         case "album remove":
             store.album.remove([photo.id for photo in store.album.photos()[:3]])
-        case "name":
+        case "hide":
             store.album.hide([(f"{number:064x}", (0.0, 0.0, 5.0, 5.0))], "hid a thing")
+        case "name":
             store.album.name(Naming(f"named {number}", (picture(number), picture(number + 1))))
 
 

@@ -35,7 +35,7 @@ def test_ask_answers_and_tells_its_stages(
     said = fine(kinsight("ask", blob_photo([RED]), "Where is Lala?"))
     assert said.out == "Lala is in the photo, on the left.\n"
     assert "asked for with --bundle" in said.err
-    assert "kinsight-export bundle" in said.err
+    assert "kinsight pull NAME" in said.err
     assert "sees no photos" in said.err
     assert last_line(said.err) == STAGES
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from kinsight.bundle import LlmPart
 from kinsight.config import DeviceConfig
 from kinsight.errors import ConfigError, KinsightError, ModelError, ParityError
 from kinsight.llm import Generation, Picture, Text, Turn, load_llm
+from kinsight_export.cli import main
 from kinsight_export.gate import Report
 from kinsight_export.gate.pictures import scenes
 from kinsight_export.gguf_file import converter, to_pair
@@ -135,14 +137,19 @@ def zero_a_layer(pair: Pair) -> None:
 
 
 def zero_an_eye(pair: Pair) -> None:
-    edited(pair.mmproj, "v.blk.1.attn_out.weight", zeroed)
+    edited(pair.mmproj, "v.blk.1.ffn_up.weight", zeroed)
 
 
 def turn_the_channels(pair: Pair) -> None:
-    def turn(data: Any) -> None:
-        data[:] = data[:, ::-1].copy()
+    """Qwen2.5-VL has a kernel for each of two moments; LFM2-VL's is stored flat, channel after channel."""
 
-    edited(pair.mmproj, "v.patch_embd.weight", turn)
+    def turn(data: Any) -> None:
+        channels = data.reshape(len(data), 3, -1)
+        channels[:] = channels[:, ::-1].copy()
+
+    for name in ("v.patch_embd.weight", "v.patch_embd.weight.1"):
+        if name in {tensor.name for tensor in GGUFReader(pair.mmproj).tensors}:
+            edited(pair.mmproj, name, turn)
 
 
 def set_numbers(name: str, value: float) -> Damage:
@@ -156,25 +163,50 @@ def set_numbers(name: str, value: float) -> Damage:
     return damage
 
 
-@pytest.mark.parametrize(
-    ("damage", "check", "points_at"),
-    [
-        (zero_a_layer, "divergence", "blk.1.ffn_down.weight in llm.gguf holds nothing but zeros"),
-        (zero_an_eye, "pictures", "v.blk.1.attn_out.weight in mmproj.gguf holds nothing but zeros"),
-        (turn_the_channels, "pictures", "red and blue are exchanged"),
-        (set_numbers("mean", 0.1), "pictures", "another mean in the mmproj: 0.1, 0.1, 0.1 instead of 0.5"),
-        (set_numbers("std", 1.0), "pictures", "another std in the mmproj: 1, 1, 1 instead of 0.5"),
-    ],
-)
-def test_sabotage_is_refused_and_pointed_at(
-    pairs: Pairs, tmp_path: Path, damage: Damage, check: str, points_at: str
-) -> None:
-    pair = pairs("idefics3").copy(tmp_path)
+SABOTAGE: dict[str, tuple[Damage, str, str]] = {
+    "a layer": (zero_a_layer, "divergence", "blk.1.ffn_down.weight in llm.gguf holds nothing but zeros"),
+    "an eye": (zero_an_eye, "pictures", "v.blk.1.ffn_up.weight in mmproj.gguf holds nothing but zeros"),
+    "channels": (turn_the_channels, "pictures", "red and blue are exchanged"),
+    "mean": (set_numbers("mean", 0.1), "pictures", "another mean in the mmproj: 0.1, 0.1, 0.1 instead of 0."),
+    "std": (set_numbers("std", 1.0), "pictures", "another std in the mmproj: 1, 1, 1 instead of 0."),
+}
+
+
+@pytest.mark.parametrize("kind", MUST)
+@pytest.mark.parametrize("name", SABOTAGE)
+def test_sabotage_is_refused_and_pointed_at(pairs: Pairs, tmp_path: Path, kind: str, name: str) -> None:
+    damage, check, points_at = SABOTAGE[name]
+    pair = pairs(kind).copy(tmp_path)
     damage(pair)
     report = pair.judged()
-    with pytest.raises(ParityError, match=points_at):
+    with pytest.raises(ParityError, match=re.escape(points_at)):
         report.require()
     assert next(report.broken()).name == check
+
+
+def test_the_command_shows_the_verdict_and_fails_with_it(
+    pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pair of somebody else is held against its checkpoint: taken over as it is, refused once damaged."""
+    monkeypatch.setenv("KINSIGHT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "160")
+    pair = pairs("idefics3").copy(tmp_path)
+    files = ["--gguf", str(pair.llm), "--mmproj", str(pair.mmproj), "--out", str(tmp_path / "part")]
+    words = ["mllm", str(pair.checkpoint), *files, "--licence", "Apache-2.0", "--threads", "1"]
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert not left.value.code
+    assert "kinsight-export bundle --llm takes it" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "part")
+    zero_a_layer(pair)
+    with pytest.raises(SystemExit) as left:
+        main([*words, "--plot", str(tmp_path / "verdict.png")])
+    shown = capsys.readouterr()
+    assert left.value.code == 1
+    assert "broken" in shown.out
+    assert "probably a layer is lost: blk.1.ffn_down.weight in llm.gguf holds nothing but zeros" in shown.err
+    assert (tmp_path / "verdict.png").is_file()
+    assert not (tmp_path / "part").exists()
 
 
 def test_another_tokenizer_is_refused_and_pointed_at(pairs: Pairs, tmp_path: Path) -> None:

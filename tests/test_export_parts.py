@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 import loose_parts
 from kinsight.bundle import Bundle, Calibration, Preprocess, check_hashes, read_bundle
+from kinsight.bundle.place import put_in_place
 from kinsight.errors import BundleError
 from kinsight.tomlread import StrictToml
 from kinsight.tomlwrite import toml_bytes
@@ -32,7 +33,6 @@ from kinsight_export.parts import (
     write_bundle,
     write_part,
 )
-from kinsight_export.parts.writing import _put_in_place
 
 CALIBRATION = Calibration(((0.1, 0.0), (0.9, 1.0)), 0.8, 0.4, 0.1, 'the "drawn" world\\seed 7')
 PLAIN = (0.0, 0.0, 0.0)
@@ -206,7 +206,7 @@ def test_the_old_bundle_comes_back_where_the_new_one_cannot_take_its_place(
 ) -> None:
     old = write_bundle(spec, out)
     with pytest.raises(FileNotFoundError):
-        _put_in_place(out.with_name("gone"), out)
+        put_in_place(out.with_name("gone"), out)
     assert list(out.parent.iterdir()) == [out] and read_bundle(out) == old
 
 

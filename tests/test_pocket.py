@@ -152,7 +152,7 @@ def test_a_users_own_picture_hears_of_the_drawn_world(
     kinsight = Terminal(tmp_path / "home", None, capfd)
     said = fine(kinsight("look", world.seen[0]))
     assert "only knows drawn scenes" in said.err
-    assert "kinsight-export bundle" in said.err
+    assert "kinsight pull NAME" in said.err
 
 
 def test_the_demo_runs_to_its_end_without_a_network(

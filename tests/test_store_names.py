@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from crops import crop
+from kinsight.cli.show import clean_line
 from kinsight.errors import ConceptError, DuplicateName, UnknownConcept
 from kinsight.exchange import export_folder, export_rap, read_folder, read_rap
-from kinsight.image import encode_jpeg
+from kinsight.image import Mark, annotate, encode_jpeg
+from kinsight.image.text import drawable
 from kinsight.store import Incoming, IncomingCrop, Store, backup, restore
 from kinsight.store.names import clean_name, name_key
 
@@ -134,7 +136,7 @@ def test_any_name_goes_the_whole_way(tmp_path: Path) -> None:
 
 
 def the_whole_way(tmp_path: Path, count: int, seed: int) -> int:
-    """Remembered, found, given out in both layouts, brought in, backed up; how many names it were."""
+    """Remembered, found, shown, given out in both layouts, brought in, backed up; how many names it were."""
     names = acceptable([*ODD, *invented(count, seed)])
     with Store.open(tmp_path / "store.db") as store:
         store.bring([incoming(name) for name in names])
@@ -144,6 +146,7 @@ def the_whole_way(tmp_path: Path, count: int, seed: int) -> int:
         for concept in known[::10]:
             assert store.concept(concept.name) == concept
             assert store.concept(f" {concept.name}\n") == concept
+        require_shown(names if count > 1000 else names[::10])
         export_folder(store, tmp_path / "out", silent)
         export_rap(store, tmp_path / "rap", silent)
         backup(store, tmp_path / "backup.zip")
@@ -159,6 +162,18 @@ def the_whole_way(tmp_path: Path, count: int, seed: int) -> int:
         store.bring(read_rap(tmp_path / "rap", silent))
         assert [concept.name for concept in store.concepts()] == names
     return len(names)
+
+
+def require_shown(names: list[str]) -> None:
+    """Each leaves ink on a picture, and on a terminal nothing but what can be printed."""
+    blank = np.full((60, 200, 3), 128, np.uint8)
+    plate = annotate(blank, [Mark((20.0, 30.0, 180.0, 58.0), "", "accepted")])
+    for name in names:
+        drawn = annotate(blank, [Mark((20.0, 30.0, 180.0, 58.0), name, "accepted")])
+        inked = (drawn != plate).any(axis=2).sum()
+        assert inked > 40 or not drawable(name).strip(), name
+        said = clean_line(name)
+        assert said and not {unicodedata.category(character) for character in said} & {"Cc", "Cs"}, name
 
 
 def test_odd_names_through_every_change(tmp_path: Path) -> None:

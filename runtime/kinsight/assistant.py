@@ -16,7 +16,7 @@ from kinsight.config import DeviceConfig, load_device
 from kinsight.errors import BundleError, MissingPackage, ModelError
 from kinsight.evidence import Memory
 from kinsight.home import Home, open_home
-from kinsight.image import decode, load
+from kinsight.image import FaceModels, decode, load
 from kinsight.memory import read_memory
 from kinsight.recall import Rules, recall
 from kinsight.store import Forgotten, KeySource, Store, Vectors
@@ -62,7 +62,8 @@ class Eyed:
 
     regions: Regions
     vectors: Floats  # float32 (n + 1, dim), unit length: the regions, then the whole photo
-    timings_ms: dict[str, float] = field(default_factory=dict)  # detect, embed; milliseconds
+    timings_ms: dict[str, float] = field(default_factory=dict)  # detect, embed, faces; milliseconds
+    faces: Floats | None = None  # float32 (n + 1, face dim), zeros where none is seen; None: nobody looked
 
 
 class Assistant:
@@ -131,6 +132,15 @@ class Assistant:
         return Embedder(self.bundle.embedder, self.device)
 
     @cached_property
+    def face_models(self) -> FaceModels:
+        """The bundle's models for faces, loaded at first use; ModelError where it has none."""
+        from kinsight.faces import load_faces
+
+        if self.bundle.faces is None:
+            raise ModelError(f"the bundle {self.bundle.name} sees no faces", "use another bundle for that")
+        return load_faces(self.bundle.faces)
+
+    @cached_property
     def llm(self) -> Llm | WorkerLlm:
         """The bundle's language model, loaded at first use; MissingPackage without llama-cpp-python."""
         from kinsight.llm import WorkerLlm, load_llm
@@ -153,7 +163,8 @@ class Assistant:
                 f"run `kinsight-export calibrate {self.bundle.folder} PHOTOS` with a folder per identity",
             )
         vocabulary = frozenset(label.casefold() for label in self.bundle.detector.labels)
-        return Rules(calibration, vocabulary, read_cohort(self.bundle.embedder))
+        faces = self.bundle.faces.calibration if self.bundle.faces else None
+        return Rules(calibration, vocabulary, read_cohort(self.bundle.embedder), faces)
 
     def see(self, photo: Photo) -> Eyed:
         """Detects and embeds; the last few photos are remembered by their hash."""
@@ -161,6 +172,7 @@ class Assistant:
             self._eyed.move_to_end(photo.sha256)
             return self._eyed[photo.sha256]
         from kinsight.embed import embed_scene
+        from kinsight.faces import face_vectors
 
         detector, embedder = self.detector, self.embedder
         started = time.perf_counter()
@@ -169,7 +181,11 @@ class Assistant:
         vectors = embed_scene(photo, regions, embedder)
         embedded = time.perf_counter()
         timings = {"detect": 1e3 * (detected - started), "embed": 1e3 * (embedded - detected)}
-        self._eyed[photo.sha256] = Eyed(regions, vectors, timings)
+        faces = None
+        if self.bundle.faces:
+            faces = face_vectors(photo, regions, self.face_models, self.bundle.faces.dim)
+            timings["faces"] = 1e3 * (time.perf_counter() - embedded)
+        self._eyed[photo.sha256] = Eyed(regions, vectors, timings, faces)
         if len(self._eyed) > _SCENES_KEPT:
             self._eyed.popitem(last=False)
         return self._eyed[photo.sha256]
@@ -179,7 +195,7 @@ class Assistant:
         photo = open_photo(photo)
         eyed, _ = self.see(photo), self.rules  # a bundle without rules is told before anything is timed
         started = time.perf_counter()
-        matches, whole_photo = self.recognise(eyed.regions, eyed.vectors)
+        matches, whole_photo = self.recognise(eyed.regions, eyed.vectors, eyed.faces)
         timings = {
             "decode": photo.decode_ms,
             **eyed.timings_ms,
@@ -189,13 +205,18 @@ class Assistant:
 
     def memory(self) -> Memory:
         """What the store knows, ready for recall; read again only when the store has changed."""
+        from kinsight.faces import catch_up_faces, unlooked
         from kinsight.teach import catch_up
 
         while self._memory is None or self._memory[0] != self.store.generation():
             if self.store.views_without_vector(self.bundle.embedder.id):
                 catch_up(self.store, self.embedder)
             folder = None if self.store.encrypted else self.home.index
-            self._memory = read_memory(self.store, self.bundle.embedder.id, folder)
+            faces = self.bundle.faces
+            if faces and unlooked(self.store, faces):
+                catch_up_faces(self.store, faces, self.face_models)
+            faces_id = faces.id if faces else None
+            self._memory = read_memory(self.store, self.bundle.embedder.id, folder, faces_id=faces_id)
         return self._memory[1]
 
     @cached_property
@@ -205,9 +226,9 @@ class Assistant:
 
         return Album(self.store, self)
 
-    def recognise(self, regions: Regions, vectors: Floats) -> Recognised:
-        """Who is who: n regions, and float32 (n + 1, dim) of these and of the whole photo."""
-        return recall(regions, vectors, self.memory(), self.rules)
+    def recognise(self, regions: Regions, vectors: Floats, faces: Floats | None = None) -> Recognised:
+        """Who is who: n regions, float32 (n + 1, dim) of these and the whole photo; `faces` as in recall."""
+        return recall(regions, vectors, self.memory(), self.rules, faces)
 
     def views(self) -> Vectors:
         """What the concepts look like to this bundle's embedder, every view included."""

@@ -62,6 +62,7 @@ PACKAGES = (
     Package("click>=8.1", "click"),
     Package("rich>=13.0", "rich"),
     Package("platformdirs>=4.0", "platformdirs"),
+    Package("httpx>=0.25", "httpx", "pull"),
 )
 SYSTEM_LIBRARIES = {
     "libGL.so": "libgl1",

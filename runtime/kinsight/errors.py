@@ -7,6 +7,8 @@ KinsightError                 exit code 1
 │   ├── UnknownConcept        nobody of that name is in the store
 │   └── DuplicateName         somebody of that name is in the store already
 ├── BundleError               a bundle is missing, damaged or against its contract
+├── CatalogueError            the catalogue is wrong, or has no such bundle
+├── PullError                 a bundle cannot be downloaded, brought or installed
 ├── ConfigError               a device config or an option is wrong
 ├── HomeError                 the home folder cannot be made, read or written
 ├── StoreError                the store cannot be opened, read or written
@@ -56,6 +58,14 @@ class DuplicateName(ConceptError):
 
 class BundleError(KinsightError):
     """A bundle is missing, damaged or against its contract."""
+
+
+class CatalogueError(KinsightError):
+    """The catalogue is wrong, or has no such bundle."""
+
+
+class PullError(KinsightError):
+    """A bundle cannot be downloaded, brought or installed."""
 
 
 class ConfigError(KinsightError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +34,9 @@ class Memory:
     views: Index  # n unit vectors, keyed by their row
     negative_concepts: Ids  # int64 (m,), concept ids
     negatives: Floats  # float32 (m, dim), unit length
+    face_concepts: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 (f,), concept ids
+    faces: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    """float32 (f, face dim), unit length: the faces in f of the views."""
 
     @cached_property
     def shown(self) -> int:
@@ -57,8 +60,10 @@ class Evidence:
         return self.similarities > self.against
 
 
-def weigh(vectors: Floats, memory: Memory, cohort: Floats, wanted: int) -> Evidence:
+def weigh(vectors: Floats, memory: Memory, cohort: Floats, wanted: int, also: Ids | None = None) -> Evidence:
     """Evidence of m vectors, float32 (m, dim), for the concepts that can be among the `wanted` first.
+
+    Those whose ids are in `also`, int64, are there in any case.
 
     The score of a concept is the mean cosine with its two best views, at least the best less LONE_VIEW (its
     only view: the cosine), less COHORT_WEIGHT times the mean cosine with the COHORT_NEAREST nearest of
@@ -69,10 +74,12 @@ def weigh(vectors: Floats, memory: Memory, cohort: Floats, wanted: int) -> Evide
     below `wanted` proven concepts in every region.
     """
     wanted = min(wanted, memory.shown)
+    named = np.zeros(0, np.int64) if also is None else also
     depth = min(_FIRST_VIEWS, len(memory.views))
     while True:
         rows, near = memory.views.search(vectors, depth)
-        evidence = _of(np.unique(memory.view_concepts[rows]), vectors, memory, cohort)
+        near_ones = np.union1d(memory.view_concepts[rows], named)
+        evidence = _of(near_ones, vectors, memory, cohort)
         if depth == len(memory.views):
             return evidence
         left_out = near[:, -1:] - COHORT_WEIGHT * _least_cohort(vectors, cohort)
@@ -91,16 +98,13 @@ def _of(concepts: Ids, vectors: Floats, memory: Memory, cohort: Floats) -> Evide
     owners, views = memory.view_concepts[rows], memory.views.vectors[rows]
     starts = np.searchsorted(owners, concepts)
     near = cosines(views, vectors).T
-    order = np.lexsort((-near, np.broadcast_to(owners, near.shape)))
-    best = np.take_along_axis(near, order[:, starts], axis=1)
-    several = np.diff(np.append(starts, len(owners))) > 1
-    second = np.take_along_axis(near, order[:, starts + several], axis=1)
+    best, at, second = _two_best(near, starts)
     scores = np.maximum((best + second) / 2, best - LONE_VIEW)
     if len(cohort) > 1:
         itself = np.maximum.reduceat(cosines(views, cohort), starts, axis=0).argmax(axis=1)
         scores = scores - COHORT_WEIGHT * _cohort_means(cosines(vectors, cohort))[:, itself]
     against = _against(vectors, concepts, memory)
-    return Evidence(concepts, best, memory.view_ids[rows[order[:, starts]]], against, scores)
+    return Evidence(concepts, best, memory.view_ids[rows[at]], against, scores)
 
 
 def _cohort_means(cosines: Floats) -> Floats:
@@ -111,6 +115,21 @@ def _cohort_means(cosines: Floats) -> Floats:
     among = cosines >= falling[:, count - 1 : count]
     means: Floats = np.where(among, highest - cosines + following, highest) / np.float32(count)
     return means
+
+
+def _two_best(near: Floats, starts: Ids) -> tuple[Floats, Ids, Floats]:
+    """Of cosines (m, n) whose columns lie together by concept, each from one of `starts` (c,) on:
+
+    the best (m, c), its column (m, c), and the second best (m, c), which is the best if it is alone.
+    """
+    n = near.shape[1]
+    counts = np.diff(np.append(starts, n))
+    best = np.maximum.reduceat(near, starts, axis=1)
+    columns = np.where(near == np.repeat(best, counts, axis=1), np.arange(n), n)
+    at = np.minimum.reduceat(columns, starts, axis=1)
+    others = near.copy()
+    np.put_along_axis(others, at, -np.inf, axis=1)
+    return best, at, np.where(counts > 1, np.maximum.reduceat(others, starts, axis=1), best)
 
 
 def _least_cohort(vectors: Floats, cohort: Floats) -> Floats:

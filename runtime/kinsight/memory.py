@@ -17,12 +17,17 @@ FILE_FROM = 20_000
 
 
 def read_memory(
-    store: Store, embedder_id: str, folder: Path | None, file_from: int = FILE_FROM
+    store: Store,
+    embedder_id: str,
+    folder: Path | None,
+    file_from: int = FILE_FROM,
+    faces_id: str | None = None,
 ) -> tuple[int, Memory] | None:
     """(generation, what this embedder made of the store); None where another process wrote meanwhile.
 
     The store is the truth: the index file in `folder` is read only where the store holds its checksum and has
-    not changed since, and made anew otherwise. None as folder: nothing plain may lie on the disk.
+    not changed since, and made anew otherwise. None as folder: nothing plain may lie on the disk. `faces_id`
+    is of the recogniser of faces, None where there is none.
     """
     file = IndexFile(folder, embedder_id) if folder is not None else None
     generation, labels = store.generation(), store.labels()
@@ -37,6 +42,7 @@ def read_memory(
         )
         if file:
             _keep(store, file, entries, generation, file_from)
+    seen = store.vectors(faces_id) if faces_id else None
     if store.generation() != generation:
         return None
     return generation, Memory(
@@ -47,6 +53,8 @@ def read_memory(
         views=Index(entries.views, np.arange(len(entries.view_ids), dtype=np.int64)),
         negative_concepts=entries.negative_concepts,
         negatives=entries.negatives,
+        face_concepts=seen.view_concepts if seen else np.zeros(0, np.int64),
+        faces=seen.views if seen else np.zeros((0, 0), np.float32),
     )
 
 

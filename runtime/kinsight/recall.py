@@ -9,11 +9,14 @@ import numpy as np
 
 from kinsight.bundle import Calibration
 from kinsight.calibration import probability
-from kinsight.evidence import Evidence, Memory, weigh
+from kinsight.evidence import Evidence, Ids, Memory, weigh
+from kinsight.index import cosines
 from kinsight.types import Decision, Floats, Match, Regions
 
 CANDIDATES = 3
 """Matches that are kept per region, best first."""
+PERSONS = frozenset({"person", "people", "man", "woman", "boy", "girl", "child", "baby"})
+"""Categories, casefolded, of those who are known by their face where a bundle can see faces."""
 _SURE_LABEL = 0.5
 
 
@@ -25,20 +28,34 @@ class Rules:
     vocabulary: frozenset[str]  # the detector's labels
     cohort: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     """float32 (g, dim), unit length: individuals that nobody asks about, see `evidence.weigh`."""
+    faces: Calibration | None = None  # of the cosine of two faces
 
 
 def recall(
-    regions: Regions, vectors: Floats, memory: Memory, rules: Rules
+    regions: Regions, vectors: Floats, memory: Memory, rules: Rules, faces: Floats | None = None
 ) -> tuple[tuple[tuple[Match, ...], ...], tuple[Match, ...]]:
     """Matches of every region, best first, and of the whole photo.
 
     `vectors`, float32 (n + 1, dim): the n regions, then the whole photo. One box gets at most one concept and
     one concept at most one box; the whole photo adds only concepts that no box carries, and none that a box
     would carry but for a negative.
+
+    `faces`, float32 (n + 1, face dim), zeros where no face was seen: then the face decides who a person is,
+    by its own calibration, and without it nobody of that category is more than unsure. Without `faces`, or
+    where the rules have no calibration for them, a person is known as everything else is.
     """
-    evidence = weigh(vectors, memory, rules.cohort, CANDIDATES + 1)
-    chances = np.where(evidence.proven, probability(evidence.scores, rules.calibration), 0)
+    if faces is None or rules.faces is None:
+        rules, faces = replace(rules, faces=None), np.zeros((len(vectors), 0), np.float32)
+    also = _known_faces(faces, memory, rules)
+    evidence = weigh(vectors, memory, rules.cohort, CANDIDATES + 1, also)
+    near = _face_cosines(faces, evidence.concepts, memory, rules)
+    chances = probability(evidence.scores, rules.calibration)
+    if rules.faces is not None:
+        chances = np.where(np.isnan(near), chances, probability(np.nan_to_num(near), rules.faces))
+    chances = np.where(evidence.proven, chances, 0)
     rows = [_matches(row, chances[row], evidence, memory) for row in range(len(vectors))]
+    if rules.faces is not None:
+        rows = [_with_faces(row, near[at], evidence.concepts) for at, row in enumerate(rows)]
     labels = [*zip(regions.labels, regions.scores.tolist(), strict=True), ("", 0.0)]
     decided = [_decide(row, memory, rules, *label) for row, label in zip(rows, labels, strict=True)]
     boxes = _one_box_each(decided[:-1])
@@ -48,9 +65,15 @@ def recall(
     return boxes, tuple(match for match in decided[-1] if match.concept_id not in carried)
 
 
+def is_person(category: str) -> bool:
+    """Whether somebody of this category is known by the face."""
+    return category.strip().casefold() in PERSONS
+
+
 def needed_probability(category: str, label: str, score: float, rules: Rules) -> float:
     """To be accepted: more where the detector surely sees another kind than the user gave."""
-    needed = rules.calibration.accept_probability
+    by_face = rules.faces is not None and is_person(category)
+    needed = (rules.faces if by_face and rules.faces else rules.calibration).accept_probability
     contradicted = _contradicted(category, label, score, rules.vocabulary)
     return needed + (1 - needed) / 2 if contradicted else needed
 
@@ -87,6 +110,37 @@ def _matches(row: int, chances: Floats, evidence: Evidence, memory: Memory) -> t
     )
 
 
+def _known_faces(faces: Floats, memory: Memory, rules: Rules) -> Ids:
+    """Ids of the persons whose face may be one of these."""
+    if rules.faces is None or not len(memory.faces):
+        return np.zeros(0, np.int64)
+    chances = probability(cosines(memory.faces, faces).max(axis=1), rules.faces)
+    found = np.unique(memory.face_concepts[chances >= rules.faces.unsure_probability])
+    return found[[is_person(memory.categories.get(int(one), "")) for one in found]]
+
+
+def _face_cosines(faces: Floats, concepts: Ids, memory: Memory, rules: Rules) -> Floats:
+    """float32 (m, c): of the face in each region with the likest of each person; nan where one is missing."""
+    near = np.full((len(faces), len(concepts)), np.nan, np.float32)
+    if rules.faces is None or not len(memory.faces):
+        return near
+    seen = faces.any(axis=1)
+    every = cosines(memory.faces, faces)
+    for column, concept_id in enumerate(concepts.tolist()):
+        own = memory.face_concepts == concept_id
+        if own.any() and is_person(memory.categories.get(concept_id, "")):
+            near[seen, column] = every[own].max(axis=0)[seen]
+    return near
+
+
+def _with_faces(row: tuple[Match, ...], near: Floats, concepts: Ids) -> tuple[Match, ...]:
+    """The matches of one region with the cosines of the faces, float32 (c,), where there are any."""
+    faces = [float(near[np.searchsorted(concepts, match.concept_id)]) for match in row]
+    return tuple(
+        match if np.isnan(face) else replace(match, face=face) for match, face in zip(row, faces, strict=True)
+    )
+
+
 def _decide(
     row: tuple[Match, ...], memory: Memory, rules: Rules, label: str, score: float
 ) -> tuple[Match, ...]:
@@ -94,7 +148,13 @@ def _decide(
     if not row:
         return row
     best, calibration = row[0], rules.calibration
-    needed = needed_probability(memory.categories.get(best.concept_id, ""), label, score, rules)
+    category = memory.categories.get(best.concept_id, "")
+    needed = needed_probability(category, label, score, rules)
+    if rules.faces is not None and is_person(category):
+        if best.face is None:
+            needed = np.inf
+        else:
+            calibration = rules.faces
     decision: Decision = "unknown"
     if is_refused(best):
         decision = "unknown"

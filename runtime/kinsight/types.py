@@ -84,6 +84,7 @@ class Match:
     decision: Decision
     score: float = 0.0  # what the probability was read off for: the similarities, less the cohort's
     against: float = -1.0  # cosine with the concept's nearest negative, -1 where it has none
+    face: float | None = None  # cosine of the faces; None where one of them was not seen, or nobody looked
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +168,7 @@ def match_json(match: Match) -> dict[str, Any]:
         "probability": round(match.probability, 4),
         "margin": round(match.margin, 4),
         "decision": match.decision,
+        **({} if match.face is None else {"face": round(match.face, 4)}),
     }
 
 

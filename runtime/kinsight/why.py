@@ -7,7 +7,7 @@ import numpy as np
 from kinsight.evidence import Memory
 from kinsight.image import contact_sheet, crop, decode
 from kinsight.prompt import a_thing, place
-from kinsight.recall import CANDIDATES, Rules, is_refused, needed_probability
+from kinsight.recall import CANDIDATES, Rules, is_person, is_refused, needed_probability
 from kinsight.store import Store
 from kinsight.types import Box, Match, Pixels, Scene
 
@@ -31,6 +31,8 @@ def why_lines(scene: Scene, memory: Memory, rules: Rules) -> list[str]:
         line = f"{where}: {explain(best, rules, needed)}"
         if needed > rules.calibration.accept_probability:
             line += f"; more was needed, as the detector sees {a_thing(label)} and not {a_thing(category)}"
+        if rules.faces is not None and is_person(category) and best.face is None:
+            line += f"; a face to compare was not seen, so {best.concept} is a maybe at most"
         if _gave_way(best, rules) and best.concept_id in decided:
             line += f"; another region is nearer to {best.concept}"
         refused = [match for match in matches[1:] if is_refused(match)]
@@ -43,12 +45,15 @@ def explain(match: Match, rules: Rules, needed: float) -> str:
     nearest = f"similarity {match.similarity:.2f} to view {match.view_id} of {match.concept}"
     if is_refused(match):
         return f"{nearest}, but {match.against:.2f} to what you said is not {match.concept}: {match.decision}"
-    if abs(match.score - match.similarity) >= 0.005:
+    if match.face is not None:
+        nearest += f", the faces {match.face:.2f}"
+    elif abs(match.score - match.similarity) >= 0.005:
         nearest += f", {match.score:.2f} with its other views and with what else looks like this"
+    calibration = rules.calibration if match.face is None or rules.faces is None else rules.faces
     return (
         f"{nearest} = probability {match.probability:.2f} (needed {needed:.2f}, "
-        f"maybe from {rules.calibration.unsure_probability:.2f}), "
-        f"{match.margin:+.2f} over the next concept (needed {rules.calibration.margin:+.2f}): "
+        f"maybe from {calibration.unsure_probability:.2f}), "
+        f"{match.margin:+.2f} over the next concept (needed {calibration.margin:+.2f}): "
         f"{match.decision}"
     )
 

@@ -79,7 +79,7 @@ class Answers:
     embeddings: tuple[Floats, ...]  # float32 (tokens, width) of the first picture of every prompt
     other_words: tuple[str, ...]  # each text that both sides read as other tokens, in words
     normalisation: Normalisation
-    channels_turned: Floats  # float32 (tokens, width): of the first picture with red and blue exchanged
+    turned: tuple[Floats, Floats]  # float32 (tokens, width): red and blue exchanged before and after the mean
     adapter_effect: float | None  # the largest change of a logit by the adapter; None without one
 
 
@@ -108,7 +108,8 @@ def answers_of(source: Source, device: Device, prompts: tuple[Prompt, ...]) -> A
     rows = {len(tile.embeddings) for reading, _ in readings for tile in reading.tiles}
     if not others and rows == {len(each) for each in embeddings}:
         logits = [source.logits(reading, pictures) for reading, pictures in (*readings, plain)]
-    turned = source.embeddings(prompts[0].pictures[0][..., ::-1])
+    other, numbers = prompts[0].pictures[0][..., ::-1], source.normalisation
+    turned = source.embeddings(other), source.embeddings(other, numbers.turned)
     name = f"{source.folder.resolve().name} in torch"
     effect = source.adapter_effect(plain[0]) if source.adapted and logits else None
     return Answers(name, prompts, tuple(logits), embeddings, others, source.normalisation, turned, effect)

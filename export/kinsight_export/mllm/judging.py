@@ -22,7 +22,7 @@ from kinsight_export.mllm.tensors import damaged_tensor
 
 _CONTROL = 0.1  # a logit must move as much where the pictures of a prompt are exchanged
 _EFFECT = 0.01  # what an adapter must change a logit by
-_NEAR = 0.1  # of the largest value: embeddings that are as near are the same but for rounding
+_NEARER = 0.5  # of the distance to the source: so much nearer is a picture whose colours were exchanged
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,8 @@ def _picture_cause(answers: Answers, ours: Floats, part: LlmPart) -> str:
             return f"another {name} in the mmproj: {_short(there)} instead of {_short(right)}"
     if len(ours) != len(answers.embeddings[0]):
         return f"another size of picture: {len(ours)} rows a picture instead of {len(answers.embeddings[0])}"
-    if tensor_difference(ours, answers.channels_turned) <= _NEAR:
+    apart = tensor_difference(ours, answers.embeddings[0])
+    if min(tensor_difference(ours, turned) for turned in answers.turned) < _NEARER * apart:
         return "red and blue are exchanged in the mmproj"
     return damaged_tensor(part.mmproj) or "the picture encoder was changed on the way: convert it anew"
 

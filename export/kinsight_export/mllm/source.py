@@ -31,6 +31,11 @@ class Normalisation:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    @property
+    def turned(self) -> Normalisation:
+        """That of blue, green, red."""
+        return Normalisation(self.scale, self.mean[::-1], self.std[::-1])
+
     def __call__(self, pixels: Pixels) -> Floats:
         """float32 (height, width, 3) of uint8."""
         done: Floats = (pixels * np.float32(self.scale) - np.array(self.mean)) / np.array(self.std)

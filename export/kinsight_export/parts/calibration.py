@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import stat
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ def rewrite_calibration(
     kept = before
     try:
         written = None if cohort is None or not len(cohort) else _write_cohort(folder, cohort, mode)
-        embedder = {**toml.raw["embedder"], "calibration": asdict(calibration), "cohort": written}
+        embedder = {**toml.raw["embedder"], "calibration": calibration.table(), "cohort": written}
         data = toml_of({**toml.raw, "embedder": embedder})
         bundle = bundle_of(folder, StrictToml.parse(toml.path, data, BundleError))
         read_cohort(bundle.embedder)

@@ -144,7 +144,7 @@ def embedder_table(embedder: EmbedderSpec, hashes: Hashes) -> dict[str, Any]:
         "text": {**_hashed("text.onnx", hashes), "tokenizer": "tokenizer.json", "context": text.context}
         if text
         else None,
-        "calibration": asdict(calibration) if calibration else None,
+        "calibration": calibration.table() if calibration else None,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from kinsight.bundle import Bundle, check_hashes, read_bundle
 from kinsight.bundle.contract import FORMAT
 from kinsight.bundle.files import BUNDLE_TOML
+from kinsight.bundle.place import put_in_place
 from kinsight.bundle.verify import sha256_of
 from kinsight.errors import BundleError
 from kinsight.home import expanded
@@ -132,23 +133,10 @@ def _staging(out: Path, marker: str, replace: bool) -> Iterator[Path]:
         staging.mkdir(parents=True)
         _refuse_taken(out, marker, replace)
         yield staging
-        _put_in_place(staging, out)
+        put_in_place(staging, out)
     except OSError as cause:
         raise BundleError(f"{out} cannot be written ({cause})", DISK) from None
     except BundleError as error:
         raise BundleError(error.problem.replace(str(staging), str(out)), error.mend) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def _put_in_place(staging: Path, out: Path) -> None:
-    old = staging.with_name(f"{staging.name}.old")
-    if out.exists():
-        out.rename(old)
-    try:
-        staging.rename(out)
-    except OSError:
-        with suppress(FileNotFoundError):
-            old.rename(out)
-        raise
-    shutil.rmtree(old, ignore_errors=True)

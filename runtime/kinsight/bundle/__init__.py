@@ -10,6 +10,7 @@ from kinsight.bundle.parts import (
     Colour,
     DetectorPart,
     EmbedderPart,
+    FacesPart,
     Head,
     ImageTower,
     LlmPart,
@@ -20,7 +21,7 @@ from kinsight.bundle.parts import (
     World,
 )
 from kinsight.bundle.read import read_bundle
-from kinsight.bundle.verify import check_hashes, verify_bundle
+from kinsight.bundle.verify import check_hashes, stamp_bundle, verify_bundle
 
 __all__ = [
     "Anchor",
@@ -30,6 +31,7 @@ __all__ = [
     "Colour",
     "DetectorPart",
     "EmbedderPart",
+    "FacesPart",
     "Head",
     "ImageTower",
     "LlmPart",
@@ -44,5 +46,6 @@ __all__ = [
     "pocket_folder",
     "read_bundle",
     "read_cohort",
+    "stamp_bundle",
     "verify_bundle",
 ]

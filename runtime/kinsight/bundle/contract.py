@@ -8,6 +8,7 @@ from typing import Any
 from kinsight.bundle.parts import Anchor, Colour, Head, Resize, Sees, World
 from kinsight.tomlread import (
     ANY_TABLE,
+    FLAG,
     Key,
     Kind,
     Table,
@@ -92,6 +93,7 @@ _CALIBRATION = Table(
         "unsure_probability": Key(_SHARE),
         "margin": Key(_SHARE),
         "fitted_on": Key(_LINE),
+        "estimated": optional(FLAG, False),
     },
     required=False,
 )
@@ -106,6 +108,19 @@ _EMBEDDER = Table(
         "calibration": _CALIBRATION,
         "cohort": _COHORT,
     }
+)
+_FACE_MODEL = Table({**_HASHED_FILE})
+_FACES = Table(
+    {
+        "id": Key(_LINE),
+        "dim": Key(whole(1, 65536)),
+        "score_threshold": Key(_SHARE),
+        "licence": optional(_LINE, ""),
+        "detector": _FACE_MODEL,
+        "recogniser": _FACE_MODEL,
+        "calibration": Table(_CALIBRATION.entries),
+    },
+    required=False,
 )
 _LLM = Table(
     {
@@ -127,6 +142,7 @@ CONTRACT = Table(
         "bundle": _BUNDLE,
         "detector": _DETECTOR,
         "embedder": _EMBEDDER,
+        "faces": _FACES,
         "llm": _LLM,
         "parity": optional(ANY_TABLE, {}),
     }

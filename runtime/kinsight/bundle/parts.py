@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,6 +79,11 @@ class Calibration:
     unsure_probability: float  # 0..1, at most accept_probability
     margin: float  # 0..1, over the next concept
     fitted_on: str  # in words
+    estimated: bool = False  # nothing was measured: said wherever it is used
+
+    def table(self) -> dict[str, Any]:
+        """As it stands in bundle.toml, where a measured one need not say so."""
+        return {**asdict(self), "estimated": self.estimated or None}
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,21 @@ class EmbedderPart:
     text: TextTower | None = None
     calibration: Calibration | None = None
     cohort: CohortFile | None = None  # its calibration was fitted with it
+    licence: str = ""  # "" where the bundle's own holds
+
+
+@dataclass(frozen=True)
+class FacesPart:
+    """Photo -> faces -> vectors, by which persons are known; models of the shapes of YuNet and SFace."""
+
+    id: str  # stored with every vector
+    dim: int
+    detector: Path
+    detector_sha256: str
+    recogniser: Path
+    recogniser_sha256: str
+    score_threshold: float  # of the detector, 0..1
+    calibration: Calibration  # of the cosine of two faces
     licence: str = ""  # "" where the bundle's own holds
 
 
@@ -123,6 +143,7 @@ class Bundle:
     detector: DetectorPart
     embedder: EmbedderPart
     llm: LlmPart | None = None
+    faces: FacesPart | None = None
     parity: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def hashes(self) -> list[tuple[Path, str]]:
@@ -136,6 +157,8 @@ class Bundle:
             pairs.append((text.file, text.sha256))
         if cohort:
             pairs.append((cohort.file, cohort.sha256))
+        if faces := self.faces:
+            pairs += [(faces.detector, faces.detector_sha256), (faces.recogniser, faces.recogniser_sha256)]
         if llm:
             pairs.append((llm.file, llm.sha256))
         if llm and llm.mmproj and llm.mmproj_sha256:

@@ -13,6 +13,7 @@ from kinsight.bundle.parts import (
     CohortFile,
     DetectorPart,
     EmbedderPart,
+    FacesPart,
     ImageTower,
     LlmPart,
     Preprocess,
@@ -75,6 +76,7 @@ class _Reader:
             detector=self._detector(self.values["detector"]),
             embedder=self._embedder(self.values["embedder"]),
             llm=self._llm(llm) if llm else None,
+            faces=self._faces(self.values["faces"]) if self.values["faces"] else None,
             parity=self.values["parity"],
         )
 
@@ -117,10 +119,24 @@ class _Reader:
             context=values["context"],
         )
 
-    def _calibration(self, values: _Values) -> Calibration:
+    def _faces(self, values: _Values) -> FacesPart:
+        detector, recogniser = values["detector"], values["recogniser"]
+        return FacesPart(
+            id=values["id"],
+            dim=values["dim"],
+            detector=self._onnx(detector, "faces.detector"),
+            detector_sha256=detector["sha256"],
+            recogniser=self._onnx(recogniser, "faces.recogniser"),
+            recogniser_sha256=recogniser["sha256"],
+            score_threshold=values["score_threshold"],
+            calibration=self._calibration(values["calibration"], "faces"),
+            licence=values["licence"],
+        )
+
+    def _calibration(self, values: _Values, table: str = "embedder") -> Calibration:
         if values["accept_probability"] < values["unsure_probability"]:
             raise self.toml.refuse(
-                "embedder.calibration.accept_probability",
+                f"{table}.calibration.accept_probability",
                 "is below unsure_probability",
                 "make it at least as high",
             )

@@ -41,16 +41,28 @@ def verify_bundle(bundle: Bundle, stamp_folder: Path) -> bool:
     Returns whether hashes were computed; BundleError as `check_hashes`. A stamp folder that cannot be
     written costs a full check at every start, no more.
     """
-    name = hashlib.sha256(f"{bundle.folder.resolve()}\n{bundle.name}".encode()).hexdigest()
-    stamp = stamp_folder / f"bundle-{name}.json"
     now = _stamp(bundle)  # before hashing, so that a change meanwhile shows at the next start
-    if _read_stamp(stamp) == now:
+    if _read_stamp(_stamp_file(bundle, stamp_folder)) == now:
         return False
     check_hashes(bundle)
+    _write_stamp(bundle, stamp_folder, now)
+    return True
+
+
+def stamp_bundle(bundle: Bundle, stamp_folder: Path) -> None:
+    """Notes that every file was hashed, for who has just done so while writing it."""
+    _write_stamp(bundle, stamp_folder, _stamp(bundle))
+
+
+def _stamp_file(bundle: Bundle, stamp_folder: Path) -> Path:
+    name = hashlib.sha256(f"{bundle.folder.resolve()}\n{bundle.name}".encode()).hexdigest()
+    return stamp_folder / f"bundle-{name}.json"
+
+
+def _write_stamp(bundle: Bundle, stamp_folder: Path, stamp: list[list[str | int]]) -> None:
     with suppress(OSError):
         stamp_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(stamp, json.dumps(now).encode())
-    return True
+        write_private(_stamp_file(bundle, stamp_folder), json.dumps(stamp).encode())
 
 
 def _stamp(bundle: Bundle) -> list[list[str | int]]:

@@ -17,6 +17,7 @@ from kinsight.cli.finding import find
 from kinsight.cli.inbox import inbox
 from kinsight.cli.keeping import concepts, edit, forget, history, show, undo
 from kinsight.cli.measuring import evaluate
+from kinsight.cli.models import models, pull
 from kinsight.cli.regrouping import merge, move, split
 from kinsight.cli.storing import store
 from kinsight.cli.teaching import look, not_this, remember
@@ -50,11 +51,11 @@ def cli(context: click.Context) -> None:
 for _verb in (
     *(remember, look, not_this, ask, caption, chat),
     *(concepts, show, edit, merge, split, move, forget, undo, history),
-    *(find, doctor, demo),
+    *(find, pull, doctor, demo),
 ):
     _verb.params.extend(desk_options(hidden=True))
     cli.add_command(_verb)
-for _group in (album, inbox, store, vault):
+for _group in (album, inbox, store, vault, models):
     cli.add_command(_group)
 cli.add_command(evaluate)
 cli.add_command(bench)

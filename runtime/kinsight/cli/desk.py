@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
-DRAWN = "this bundle only knows drawn scenes; `kinsight-export bundle --help` tells how to make another"
+DRAWN = (
+    "this bundle only knows drawn scenes; run `kinsight pull NAME` for photos, `kinsight models` lists them"
+)
+ESTIMATED = (
+    "when this bundle names somebody was not measured, it is a cautious estimate; "
+    "`kinsight-export calibrate` fits it on photos of yours"
+)
 """Said whenever a picture of the user's own may be looked at."""
 
 
@@ -37,6 +43,7 @@ class Desk:
     quiet: bool = False
     as_json: bool = False
     worker: bool = False
+    catalogue: Path | None = None
     _keys: dict[Path, Key] = field(default_factory=dict)
 
     def assistant(self, looks: bool = True) -> Assistant:
@@ -64,6 +71,9 @@ class Desk:
         """Of a bundle that is not made for pictures of the user's own."""
         if assistant.bundle.world == "drawn":
             self.note(DRAWN)
+        calibration = assistant.bundle.embedder.calibration
+        if calibration and calibration.estimated:
+            self.note(ESTIMATED)
 
     def store(self) -> Store:
         """The open store, for verbs that need no bundle."""

@@ -21,6 +21,7 @@ from kinsight.image.codec import (
     save,
 )
 from kinsight.image.draw import Mark, annotate, contact_sheet
+from kinsight.image.faces import Face, FaceModels
 from kinsight.image.quality import sharpness, sketch
 from kinsight.image.resize import Placement, crop, prepare, prepare_batch, thumbnail
 from kinsight.image.text import can_draw
@@ -32,6 +33,8 @@ __all__ = [
     "MAX_PIXELS",
     "OPENCV_VERSION",
     "PHOTO_SUFFIXES",
+    "Face",
+    "FaceModels",
     "Mark",
     "Placement",
     "annotate",

@@ -33,7 +33,7 @@ def text_width(text: str, size: int) -> int:
 
 def fit_text(text: str, size: int, width: int) -> str:
     """The text in one line, ending in "..." where it is wider than `width` pixels; "" if nothing fits."""
-    line = " ".join(text.split())
+    line = "".join(map(_in_words, _visible(" ".join(text.split()))))
     if text_width(line, size) <= width:
         return line
     fitting, too_long = 0, len(line)

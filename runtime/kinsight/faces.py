@@ -1,0 +1,80 @@
+"""Which face belongs to which region, and what the faces of the taught persons look like."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kinsight.bundle import FacesPart
+from kinsight.image import FaceModels, decode
+from kinsight.store import Store
+from kinsight.types import Box, Floats, Photo, Regions
+
+_INSIDE = 0.8
+"""Share of a face that lies in the region to which it belongs."""
+_BATCH = 16
+
+
+def load_faces(part: FacesPart) -> FaceModels:
+    """The models, loaded; ModelError where that fails."""
+    return FaceModels(part.detector, part.recogniser, part.score_threshold)
+
+
+def face_vectors(photo: Photo, regions: Regions, models: FaceModels, dim: int) -> Floats:
+    """float32 (n + 1, dim): of the face in each of n regions and the whole photo, zeros where none is seen.
+
+    A face belongs to the smallest region that holds it, and to the whole photo where it is the only one. Of
+    several in one region the surest counts.
+    """
+    vectors = np.zeros((len(regions) + 1, dim), np.float32)
+    faces = models.faces(photo.pixels)
+    boxes = [regions.box(row) for row in range(len(regions))]
+    for face in reversed(faces):
+        holding = [row for row, box in enumerate(boxes) if _share_inside(face.xyxy, box) >= _INSIDE]
+        if holding:
+            vectors[min(holding, key=lambda row: _area(boxes[row]))] = face.vector
+    if len(faces) == 1:
+        vectors[-1] = faces[0].vector
+    return vectors
+
+
+def catch_up_faces(store: Store, part: FacesPart, models: FaceModels) -> int:
+    """Looks for a face in the stored views that were not looked at yet; how many these were.
+
+    What is found is kept as the vector of the view under the recogniser's id. A view without a face is kept
+    under `faceless(part)`, so that nobody looks again.
+    """
+    fresh = unlooked(store, part)
+    for start in range(0, len(fresh), _BATCH):
+        batch = fresh[start : start + _BATCH]
+        seen = [models.faces(decode(store.view_picture(view_id)).pixels) for view_id in batch]
+        with_face = [(view_id, faces[0].vector) for view_id, faces in zip(batch, seen, strict=True) if faces]
+        without = [view_id for view_id, faces in zip(batch, seen, strict=True) if not faces]
+        if with_face:
+            vectors = np.stack([vector for _, vector in with_face])
+            store.put_vectors(part.id, [("view", view_id) for view_id, _ in with_face], vectors)
+        if without:
+            ones = np.ones((len(without), 1), np.float32)
+            store.put_vectors(faceless(part), [("view", view_id) for view_id in without], ones)
+    return len(fresh)
+
+
+def unlooked(store: Store, part: FacesPart) -> list[int]:
+    """Ids of the views of which it is not known yet whether they show a face."""
+    faceless_too = set(store.views_without_vector(faceless(part)))
+    missing = [owner for owner in store.views_without_vector(part.id) if owner in faceless_too]
+    return [crop_id for kind, crop_id in missing if kind == "view"]
+
+
+def faceless(part: FacesPart) -> str:
+    """The id under which views without a face are noted."""
+    return f"{part.id}: no face"
+
+
+def _share_inside(face: Box, region: Box) -> float:
+    width = min(face[2], region[2]) - max(face[0], region[0])
+    height = min(face[3], region[3]) - max(face[1], region[1])
+    return max(0.0, width) * max(0.0, height) / max(_area(face), 1e-6)
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])

@@ -1,0 +1,333 @@
+"""The catalogue that comes with kinsight, what is refused in one, and bundles that are brought by hand."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from kinsight.bundle import check_hashes, read_bundle
+from kinsight.bundle.files import BUNDLE_TOML
+from kinsight.catalogue import Order, add, fit, load_catalogue, pull, try_bundle
+from kinsight.catalogue.archive import open_source
+from kinsight.config import DeviceConfig, device_names, load_device
+from kinsight.errors import BundleError, CatalogueError, PullError
+from kinsight.home import Home, open_home
+from kinsight_export.parts import LlmSpec
+from standin import offer, serving
+from terminal import Terminal, fine
+from tiny import make_bundle
+from tiny_gguf import make_text_gguf
+
+OURS = load_catalogue()
+PINNED = re.compile(
+    r"https://huggingface\.co/[\w.-]+/[\w.-]+/resolve/[0-9a-f]{40}/[\w./-]+"
+    r"|https://github\.com/[\w.-]+/[\w.-]+/releases/download/[\w.-]+/[\w.-]+"
+)
+PUBLISHED_GB = {"tiny": 0.44, "small": 0.70, "medium": 2.5, "large": 3.9, "gemma-e2b": 5.0, "gemma-e4b": 6.9}
+
+
+@pytest.fixture
+def my_home(home: Path) -> Home:
+    return open_home(home)
+
+
+def silent(file: str, done: int, total: int) -> None:
+    pass
+
+
+@pytest.mark.parametrize("name", OURS.entries)
+def test_every_file_of_every_bundle_is_pinned(name: str) -> None:
+    """To a commit or a release, with a hash and a size: nothing that can be pulled may change."""
+    entry = OURS.entry(name)
+    roles = {part.role: part for part in entry.parts}
+    wanted = {"detector.onnx", "image.onnx", "text.onnx", "tokenizer.json"}
+    wanted |= {"llm.gguf", "mmproj.gguf"} if "llm" in roles else set()
+    assert {file.name for file in entry.files} == wanted
+    for file in entry.files:
+        assert PINNED.fullmatch(file.url), file.url
+        assert re.fullmatch("[0-9a-f]{64}", file.sha256) and file.size > 1_000_000
+    assert len({file.sha256 for file in entry.files}) == len(entry.files)
+    assert len(roles["detector"].texts["labels.txt"].splitlines()) == 80
+    assert abs(entry.size / 1e9 - PUBLISHED_GB.get(name, 0.16)) < 0.05 * PUBLISHED_GB.get(name, 0.2)
+
+
+def test_what_is_ready_to_be_pulled_is_free_and_fits_the_devices_it_is_for() -> None:
+    assert [name for name, entry in OURS.entries.items() if entry.to_accept] == []
+    for entry in OURS.entries.values():
+        assert entry.licence == "Apache-2.0"
+        assert set(entry.devices) <= set(device_names())
+    for device in device_names():
+        if bundle := load_device(device).bundle:
+            assert device in OURS.entry(bundle).devices
+
+
+def test_an_estimate_of_when_to_name_somebody_says_that_it_is_one() -> None:
+    """Nobody has measured CLIP here, so a name needs more than the published mean of the same thing."""
+    for (role, _), part in OURS.parts.items():
+        if role == "embedder":
+            calibration = part.table["calibration"]
+            assert calibration["estimated"] and calibration["fitted_on"].startswith("nothing")
+            needed = [
+                cosine
+                for cosine, chance in calibration["curve"]
+                if chance >= calibration["accept_probability"]
+            ]
+            assert min(needed) > 0.885
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('role = "x"', "", ""),
+        ("bytes = ", "size = ", "'detector.one.size' is not known"),
+        (
+            'detector = "one"',
+            'detector = "two"',
+            "'bundles.tiny.detector' is 'two', which is no part .*: name one of one",
+        ),
+        ('sha256 = "', 'sha256 = "G', "'detector.one.sha256' is"),
+        ("http://127.0.0.1", "http://127.0.0.1.example", "an https address"),
+        ("http://127.0.0.1", "http://me:pw@127.0.0.1", "an https address"),
+        ('file = "image.onnx"', 'file = "../image.onnx"', "the name of a file without a folder"),
+        ('file = "image.onnx"', 'file = "detector.onnx"', "has two files of one name"),
+        ("[bundles.tiny]", '[bundles."../tiny"]', "is no name for a bundle"),
+        ("format = 1", "format = 2", "'format' is 2"),
+        ("[bundles.tiny]", "[bundle.tiny]", "'bundle' is not known .*: write 'bundles'"),
+        ('licence = "MIT"', "", "licence' is missing"),
+    ],
+)
+def test_a_wrong_catalogue_is_refused_by_name(
+    old: str, new: str, words: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "catalogue.toml"
+    with serving() as served:
+        offer(served, tiny_bundle, file)
+    text = file.read_text(encoding="utf-8")
+    if not words:
+        assert load_catalogue(file).entry("tiny").tables()["detector"]["labels"] == "labels.txt"
+        return
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(CatalogueError, match=words) as caught:
+        load_catalogue(file)
+    assert "catalogue.toml" in str(caught.value)
+
+
+def test_what_fits(tmp_path: Path, device: DeviceConfig) -> None:
+    roomy = replace(device, memory_mb=4096)
+    assert fit(1_000_000_000, 1_000_000_000, roomy, tmp_path).words == "yes"
+    tight = fit(5_000_000_000, 1 << 60, roomy, tmp_path)
+    assert not tight.fits
+    assert tight.words.startswith(
+        "no: takes 5.3 GB of memory, 4.3 GB are allowed, needs 1152921504.6 GB on the disk"
+    )
+
+
+Packed = Callable[[Path], Path]
+
+
+def zipped(bundle: Path) -> Path:
+    out = bundle.with_name("packed.zip")
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in bundle.iterdir():
+            archive.write(file, f"some/folder/{file.name}")
+    return out
+
+
+def tarred(bundle: Path) -> Path:
+    out = bundle.with_name("packed.tar.gz")
+    with tarfile.open(out, "w:gz") as archive:
+        archive.add(bundle, "tiny")
+    return out
+
+
+@pytest.mark.parametrize("packed", [zipped, tarred, lambda bundle: bundle], ids=["zip", "tar.gz", "folder"])
+def test_a_bundle_is_brought(packed: Packed, tiny_bundle: Path, my_home: Home, tmp_path: Path) -> None:
+    source = shutil.copytree(tiny_bundle, tmp_path / "source")
+    bundle = add(packed(source), my_home)
+    assert bundle.folder == my_home.bundles / "tiny"
+    check_hashes(bundle)
+    with pytest.raises(PullError, match="there is a bundle tiny already: pass --replace"):
+        add(packed(source), my_home)
+    assert add(packed(source), my_home, again=True) == bundle
+    assert [path.name for path in my_home.bundles.iterdir()] == ["tiny"]
+
+
+def test_a_damaged_bundle_is_not_brought(tiny_bundle: Path, my_home: Home, tmp_path: Path) -> None:
+    source = shutil.copytree(tiny_bundle, tmp_path / "source")
+    file = source / "image.onnx"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(BundleError, match="is damaged"):
+        add(zipped(source), my_home)
+    (source / BUNDLE_TOML).write_text("[bundle")
+    with pytest.raises(BundleError, match="is not TOML"):
+        add(source, my_home)
+    (source / BUNDLE_TOML).unlink()
+    with pytest.raises(PullError, match="holds no bundles"):
+        add(source, my_home)
+    assert list(my_home.bundles.iterdir()) == []
+
+
+def a_zip(**entries: bytes) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in entries.items():
+                archive.writestr(name, data)
+
+    return write
+
+
+def a_tar(*members: tuple[str, bytes, str]) -> Callable[[Path], None]:
+    """(name, type of tarfile, target of a link) each."""
+
+    def write(path: Path) -> None:
+        with tarfile.open(path, "w:gz") as archive:
+            for name, kind, target in members:
+                info = tarfile.TarInfo(name)
+                info.type, info.linkname = kind, target
+                info.size = 4 if kind == tarfile.REGTYPE else 0
+                archive.addfile(info, io.BytesIO(b"evil") if info.size else None)
+
+    return write
+
+
+def a_link_in_a_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        info = zipfile.ZipInfo("bundle.toml")
+        info.external_attr = 0o120777 << 16
+        archive.writestr(info, "/etc/passwd")
+
+
+def a_bomb(path: Path) -> None:
+    with tarfile.open(path, "w:gz") as archive:
+        info = tarfile.TarInfo("image.onnx")
+        info.size = 120_000_000
+        with Path("/dev/zero").open("rb") as zeros:
+            archive.addfile(info, zeros)
+
+
+def a_lie_about_a_size(path: Path) -> None:
+    a_zip(**{"bundle.toml": b"[bundle]\n" * 100})(path)
+    data = path.read_bytes()
+    size = len(b"[bundle]\n" * 100).to_bytes(4, "little")
+    path.write_bytes(data.replace(size, (9).to_bytes(4, "little")))
+
+
+@pytest.mark.parametrize(
+    ("write", "words"),
+    [
+        (a_zip(**{"../../evil.txt": b"evil"}), "'../../evil.txt', which leads out of its folder"),
+        (a_zip(**{"/tmp/evil.txt": b"evil"}), "which leads out"),
+        (a_zip(**{"a\\..\\..\\evil.txt": b"evil"}), "which leads out"),
+        (a_zip(**{"C:/evil.txt": b"evil"}), "which leads out"),
+        (a_link_in_a_zip, "holds a link or a device, 'bundle.toml'"),
+        (a_tar(("../evil.txt", tarfile.REGTYPE, "")), "which leads out"),
+        (a_tar(("/etc/cron.d/evil", tarfile.REGTYPE, "")), "which leads out"),
+        (a_tar(("bundle.toml", tarfile.SYMTYPE, "/etc/passwd")), "holds a link or a device"),
+        (a_tar(("bundle.toml", tarfile.LNKTYPE, "../../store.db")), "holds a link or a device"),
+        (a_tar(("tty", tarfile.CHRTYPE, "")), "holds a link or a device"),
+        (a_tar(("a", tarfile.REGTYPE, ""), ("a", tarfile.REGTYPE, "")), "holds 'a' twice"),
+        (a_bomb, "would unpack to 120 MB or more, which no models do"),
+        (a_lie_about_a_size, "cannot be unpacked|of another size"),
+        (a_zip(**{f"{n}/bundle.toml": b"" for n in range(2)}), "holds 2 bundles"),
+        (a_zip(**{"bundle.toml": b"", **{str(n): b"" for n in range(99)}}), "holds 100 files beside its"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 nothing"), "is no zip or tar archive"),
+        (lambda path: path.write_bytes(b""), "is no zip or tar archive"),
+    ],
+)
+def test_a_hostile_archive_is_refused_and_leaves_nothing(
+    write: Callable[[Path], None], words: str, my_home: Home, tmp_path: Path
+) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    write(inner / "archive")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(PullError, match=re.escape(words) if "|" not in words else words) as caught:
+        add(inner / "archive", my_home)
+    assert "\n" not in str(caught.value)
+    lock = my_home.cache / "pull.lock"
+    assert [path for path in sorted(tmp_path.rglob("*")) if path != lock] == before
+
+
+def test_the_files_of_a_bundle_are_brought_under_any_name(
+    tiny_bundle: Path, my_home: Home, tmp_path: Path
+) -> None:
+    """A folder, or an archive, into which somebody has downloaded them; nobody is asked."""
+    with serving() as served:
+        offer(served, tiny_bundle, tmp_path / "catalogue.toml")
+        stick = tmp_path / "stick"
+        (stick / "below").mkdir(parents=True)
+        for number, data in enumerate(served.files.values()):
+            (stick / "below" / f"download({number})").write_bytes(data)
+        (stick / "holiday.jpg").write_bytes(b"not asked for")
+        (stick / "link").symlink_to("/etc/passwd")
+        entry = load_catalogue(tmp_path / "catalogue.toml").entry("tiny")
+        bundle, _ = pull(entry, my_home, Order(source=stick), silent)
+        check_hashes(bundle)
+        (stick / "below" / "download(0)").write_bytes(b"damaged")
+        (my_home.bundles / "tiny" / "detector.onnx").unlink()
+        with pytest.raises(
+            PullError, match=rf"lacks detector\.onnx \({served.address}/owner/tool/releases/.*\)"
+        ):
+            pull(entry, my_home, Order(source=zipped_all(stick)), silent)
+        assert served.log == []
+    assert len(open_source(stick).sizes) == len(served.files) + 1
+
+
+def zipped_all(folder: Path) -> Path:
+    return Path(shutil.make_archive(str(folder.with_name("all")), "zip", folder))
+
+
+SAYS = {"<|assistant|>": ["Momo"], "Momo": [" is in the photo"], " is in the photo": ["."]}
+
+
+@pytest.fixture
+def answering(tmp_path: Path) -> Iterator[Path]:
+    """A bundle whose language model answers the smoke question."""
+    gguf = make_text_gguf(tmp_path / "says.gguf", SAYS)
+    make_bundle(tmp_path / "answering", LlmSpec(gguf, "nothing", 2048, 0, (), "Momo"))
+    yield tmp_path / "answering"
+
+
+@pytest.mark.skipif(not find_spec("llama_cpp"), reason="llama-cpp-python is not installed")
+def test_a_bundle_answers_its_smoke_question(answering: Path, device: DeviceConfig) -> None:
+    trials = list(try_bundle(read_bundle(answering), device))
+    assert {trial.part: trial.state for trial in trials} == dict.fromkeys(
+        ("detector", "embedder", "recognition", "language model"), "well"
+    )
+    assert trials[-1].words.endswith("Momo is in the photo.")
+
+
+@pytest.mark.skipif(not find_spec("llama_cpp"), reason="llama-cpp-python is not installed")
+def test_a_model_that_talks_nonsense_fails_its_smoke_question(bundle: Path, device: DeviceConfig) -> None:
+    trials = {trial.part: trial for trial in try_bundle(bundle, device)}
+    assert trials["recognition"].state == "well"
+    assert trials["language model"].state == "failed"
+    assert "no answer of its own that holds" in trials["language model"].words
+
+
+def test_a_part_that_does_not_load_fails(bundle: Path, device: DeviceConfig, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    bad = replace(bundle, detector=replace(bundle.detector, file=broken), llm=None)
+    trials = {trial.part: trial for trial in try_bundle(bad, device)}
+    assert (trials["detector"].state, trials["embedder"].state) == ("failed", "well")
+    assert "broken.onnx cannot be loaded" in trials["detector"].words
+
+
+def test_the_verbs_of_what_is_brought(kinsight: Terminal, answering: Path) -> None:
+    plain = replace(kinsight, bundle=None)
+    said = fine(plain("models", "add", zipped(answering), "--no-try"))
+    assert said.out == f"tiny is installed in {kinsight.home}/bundles/tiny.\n"
+    assert re.search(r"^tiny .* yes +the smallest", fine(plain("models")).out, re.M)
+    assert fine(plain("models", "try", "tiny", "--json")).json["well"]
+    assert "the only one in" in fine(plain("models", "try")).err
