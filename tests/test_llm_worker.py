@@ -113,6 +113,7 @@ def test_more_memory_than_allowed_ends_it(tmp_path: Path) -> None:
 def test_a_worn_process_is_renewed(worker: WorkerLlm) -> None:
     before = worker.process_id
     assert worker._worker is not None
+    worker._worker._pictures = 0
     for pictures, mebibytes in ((49, 100), (400, 110), (100, 115)):
         worker._worker.done(Done(Usage(encodes=pictures), "stop", mebibytes << 20))
         assert not worker._worker.worn
