@@ -13,6 +13,7 @@ TRAIN_READY := $(TRAIN_VENV)/.ready
 TORCH ?= torch==2.13.0
 ULTRALYTICS := build/ultralytics
 YOLO_PACKAGES ?= ultralytics==8.4.190 torchvision==0.28.0
+QUESTIONS ?= 500
 export KINSIGHT_KIT := $(abspath $(KIT))
 
 .PHONY: demo test check quick train-ready train-test ultralytics-ready ultralytics-test pocket kit kit-bundle bench stress stress-llm clean
@@ -88,8 +89,8 @@ stress: $(READY)  ## Kills at every step of the vault, full disks, 200 kills of 
 	$(BIN)/pytest -m stress
 	$(BIN)/python tests/stress.py --rounds $(ROUNDS) --names $(NAMES)
 
-stress-llm: $(READY)  ## 500 questions about 500 pictures, cancelled streams, two threads at once: some minutes.
-	$(BIN)/python tests/stress_llm.py --questions 500
+stress-llm: $(READY)  ## 500 questions about as many pictures, cancelled streams, two threads at once: some minutes.
+	$(BIN)/python tests/stress_llm.py --questions $(QUESTIONS)
 
 clean:  ## Deletes what was made here, but not your own data.
 	rm -rf $(VENV) $(TRAIN_VENV) build out .pytest_cache .mypy_cache .ruff_cache .hypothesis

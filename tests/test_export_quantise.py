@@ -47,7 +47,7 @@ def test_what_loses_too_much_is_refused_with_its_figures(
     check_hashes(after)
     assert (after.detector, after.embedder) == (before.detector, before.embedder)
     rows = after.parity["embedder_candidates"]
-    assert rows["fp32"]["verdict"] == "chosen" and rows["fp32"]["identities"] == 0
+    assert rows["fp32"]["verdict"] == "chosen"
     assert {"int8 static, min-max", "int8 static, percentile"} <= rows.keys()
     for name, row in rows.items():
         assert name == "fp32" or re.match(

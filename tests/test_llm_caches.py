@@ -12,6 +12,7 @@ import pytest
 
 from kinsight.llm import Generation, Llm, Picture, Text, Turn, load_llm
 from kinsight.llm.blobs import Blobs
+from kinsight.llm.pictures import Chunks
 from kinsight.types import Floats
 from talkers import NEEDS_LLAMA_CPP, device, part, picture
 from tiny_gguf import make_vision_pair
@@ -98,6 +99,25 @@ def test_a_picture_is_encoded_once(pair: tuple[Path, Path], monkeypatch: pytest.
         logits(llm, about([1, 2, 1], "a"))
         logits(llm, about([2, 3, 1], "a"))
         assert len(encoded) == 3
+
+
+def test_only_what_is_encoded_is_prepared(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not to count its tokens, and not to read it again."""
+    with loaded(pair) as llm:
+        assert llm._vision is not None
+        prepared: list[int] = []
+        really = llm._vision.layouts.chunks
+
+        def chunks(width: int, height: int, pixels: bytes | None) -> Chunks:
+            prepared.extend([1] if pixels else [])
+            return really(width, height, pixels)
+
+        monkeypatch.setattr(llm._vision.layouts, "chunks", chunks)
+        assert llm.count(about([1, 2], "a dog")) > 0
+        assert prepared == []
+        logits(llm, about([1, 2], "a dog"))
+        logits(llm, about([2, 1], " Ann"))
+        assert len(prepared) == 2
 
 
 def test_the_next_process_begins_after_the_pictures(pair: tuple[Path, Path], tmp_path: Path) -> None:

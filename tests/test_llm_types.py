@@ -25,7 +25,7 @@ PICTURE_TOKENS = {
     "idefics3": 16,
     "gemma3": 16,
     "qwen2_5_vl": 32,
-    "lfm2_vl": 64,
+    "lfm2_vl": 96,
 }  # LFM2 takes no picture for less
 MOST_DIFFERENCE, LEAST_SWAPPED = 0.05, 0.1
 PROMPTS, REOPENED = 56, 14

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from kinsight.errors import MissingPackage, ModelError
-from kinsight.llm import Generation, Llm, Text, Turn, WorkerLlm, load_llm
+from kinsight.llm import Generation, Llm, Text, Turn, Usage, WorkerLlm, load_llm
 from kinsight.llm.serving import Server, failed
-from kinsight.llm.wire import Call
+from kinsight.llm.wire import Call, Done
 from talkers import HELLO, NEEDS_LLAMA_CPP, device, part, picture
 from tiny_gguf import ASSISTANT, make_text_gguf
 
@@ -113,7 +113,12 @@ def test_more_memory_than_allowed_ends_it(tmp_path: Path) -> None:
 def test_a_worn_process_is_renewed(worker: WorkerLlm) -> None:
     before = worker.process_id
     assert worker._worker is not None
-    worker._worker.worn = True
+    worker._worker._pictures = 0
+    for pictures, mebibytes in ((49, 100), (400, 110), (100, 115)):
+        worker._worker.done(Done(Usage(encodes=pictures), "stop", mebibytes << 20))
+        assert not worker._worker.worn
+    worker._worker.done(Done(Usage(encodes=1), "stop", 130 << 20))
+    assert worker._worker.worn
     assert worker.count(HELLO) > 0
     assert worker.process_id not in (None, before)
 

@@ -73,7 +73,7 @@ def vocabulary(count: int, seed: int) -> ClassVectors:
 
 @pytest.fixture(scope="module")
 def yolo11(tmp_path_factory: pytest.TempPathFactory) -> tuple[DetectorSource, DetectorSpec]:
-    source = stirred(open_yolo("yolo11n.yaml", SIZE, None, False))
+    source = stirred(open_yolo("yolo11n.yaml", SIZE, None))
     spec, report = make_detector(source, tmp_path_factory.mktemp("yolo11"), Thresholds(), PICTURES)
     figures(report)
     return source, spec
@@ -83,22 +83,22 @@ def yolo11(tmp_path_factory: pytest.TempPathFactory) -> tuple[DetectorSource, De
     ("config", "head"), [("yolov8n.yaml", "yolov8"), ("yolo11n.yaml", "yolov8"), ("yolo26n.yaml", "end2end")]
 )
 def test_a_yolo_is_what_it_was(config: str, head: str, tmp_path: Path) -> None:
-    source = stirred(open_yolo(config, SIZE, None, False))
+    source = stirred(open_yolo(config, SIZE, None))
     spec, report = make_detector(source, tmp_path, Thresholds(), PICTURES)
     assert (spec.head, spec.licence, len(source.labels)) == (head, "AGPL-3.0", 80)
     assert figures(report)["raw outputs"] < 1e-3
 
 
 def test_yolo_world_with_words_baked_in(tmp_path: Path) -> None:
-    source = open_yolo("yolov8s-worldv2.yaml", (96, 96), vocabulary(5, seed=1), False)
+    source = open_yolo("yolov8s-worldv2.yaml", (96, 96), vocabulary(5, seed=1))
     spec, report = make_detector(source, tmp_path, Thresholds(), PICTURES)
     figures(report)
     assert read_labels(spec.labels) == tuple(f"thing {row}" for row in range(5))
     with pytest.raises(ConfigError, match=r"yolo11n.yaml takes no other classes: use a YOLO-World v2"):
-        open_yolo("yolo11n.yaml", SIZE, vocabulary(5, seed=1), False)
+        open_yolo("yolo11n.yaml", SIZE, vocabulary(5, seed=1))
     few = dataclasses.replace(vocabulary(5, 1), vectors=np.ones((5, 32), np.float32))
     with pytest.raises(ConfigError, match=r"vectors of 32 numbers, this model takes 512: use the embedder"):
-        open_yolo("yolov8s-worldv2.yaml", (96, 96), few, False)
+        open_yolo("yolov8s-worldv2.yaml", (96, 96), few)
 
 
 def test_yoloe_with_words_baked_in(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_yoloe_with_words_baked_in(tmp_path: Path) -> None:
     model.model.eval()
     model.model.set_classes(["a mug", "a dog"], torch.nn.functional.normalize(torch.randn(1, 2, 512), dim=-1))
     model.save(str(tmp_path / "yoloe-mine.pt"))
-    source = open_yolo(str(tmp_path / "yoloe-mine.pt"), (96, 96), None, False)
+    source = open_yolo(str(tmp_path / "yoloe-mine.pt"), (96, 96), None)
     assert source.labels == ("a mug", "a dog")
     figures(make_detector(source, tmp_path, Thresholds(), PICTURES)[1])
 
@@ -166,8 +166,8 @@ def test_the_licence_is_accepted_by_name(tmp_path: Path, capfd: pytest.CaptureFi
 def test_what_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "no.pt").write_bytes(b"not a model")
     with pytest.raises(ModelError, match=r"Ultralytics cannot load no.pt \(.*\): get the file again"):
-        open_yolo(str(tmp_path / "no.pt"), None, None, False)
+        open_yolo(str(tmp_path / "no.pt"), None, None)
     with pytest.raises(ModelError, match=r"there is no file .*gone.pt: download the weights first"):
-        open_yolo(str(tmp_path / "gone.pt"), None, None, False)
+        open_yolo(str(tmp_path / "gone.pt"), None, None)
     with pytest.raises(ModelError, match=r"is a model for the task classify: use one that detects things"):
-        open_yolo("yolo11n-cls.yaml", None, None, False)
+        open_yolo("yolo11n-cls.yaml", None, None)

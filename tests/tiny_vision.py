@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,20 @@ def _saved(model: nn.Module, folder: Path) -> Path:
 def _carded(folder: Path) -> Path:
     (folder / "README.md").write_text(CARD, encoding="utf-8")
     return folder
+
+
+def clip_b32(folder: Path, vocabulary: Path) -> Path:
+    """CLIP ViT-B/32 at its full size with random weights, and its real words from `vocabulary`."""
+    torch.manual_seed(0)
+    folder.mkdir(parents=True)
+    CLIPModel(CLIPConfig(text_config={"eos_token_id": 49407})).eval().save_pretrained(folder)
+    CLIPImageProcessor().save_pretrained(folder)
+    words = CLIPTokenizerFast(str(vocabulary / "vocab.json"), str(vocabulary / "merges.txt"))
+    words.save_pretrained(folder)
+    return _carded(folder)
+
+
+if (
+    __name__ == "__main__"
+):  # python tests/tiny_vision.py FOLDER CLIP-VOCABULARY, then kinsight-export embedder FOLDER
+    clip_b32(Path(sys.argv[1]), Path(sys.argv[2]))

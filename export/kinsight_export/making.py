@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kinsight.errors import ModelError
 from kinsight.types import Pixels
@@ -42,13 +42,9 @@ def make_detector(
 
     check_size([source.module], scratch)
     width, height = source.rule.size_wh
-    example: tuple[Any, ...] = (torch.zeros(1, 3, height, width),)
-    inputs: tuple[str, ...] = ("images",)
-    if source.classes:
-        example += (torch.from_numpy(source.classes.vectors)[None],)
-        inputs += ("class_vectors",)
     file, labels = scratch / "detector.onnx", scratch / "labels.txt"
-    export_onnx(source.module, example, file, Names(inputs, source.outputs), dynamic_batch=False)
+    names = Names(("images",), source.outputs)
+    export_onnx(source.module, torch.zeros(1, 3, height, width), file, names, dynamic_batch=False)
     labels.write_text("\n".join(source.labels) + "\n", encoding="utf-8")
     spec = DetectorSpec(
         file, labels, source.head, source.rule, thresholds.score, thresholds.iou, source.licence

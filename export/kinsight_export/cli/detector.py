@@ -29,7 +29,6 @@ class Wish(PartWish):
     iou_threshold: float = 0.5
     classes: str | None = None
     words: Path | None = None
-    classes_as_input: bool = False
 
 
 _OPTIONS = verb_options(
@@ -46,7 +45,6 @@ _OPTIONS = verb_options(
         "--iou-threshold": {"type": click.FloatRange(0, 1), "help": "Else 0.5."},
         "--classes": {"help": "For YOLO-World: what it is to look for, separated by commas."},
         "--words": {"type": A_FILE, "help": "The part of CLIP ViT-B/32 that puts --classes into vectors."},
-        "--classes-as-input": {"is_flag": True, "help": "They can be others at every photo; else baked in."},
     },
 )
 
@@ -93,7 +91,7 @@ def _made(source: str, wish: Wish, scratch: Path, pictures: Pictures) -> tuple[D
         need_libraries()
         from kinsight_export.sources.ultralytics_yolo import open_yolo
 
-        yolo = open_yolo(source, wish.size, _vocabulary(wish), wish.classes_as_input)
+        yolo = open_yolo(source, wish.size, _vocabulary(wish))
         return make_detector(yolo, scratch, thresholds, pictures)
     if path.is_dir():
         need_libraries()

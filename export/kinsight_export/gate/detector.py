@@ -37,7 +37,7 @@ def judge_detector(
     inputs = [source.prepare(pixels) for pixels in pictures]
     rng = np.random.default_rng(1)
     inputs.append(rng.uniform(inputs[0].min(), inputs[0].max(), inputs[0].shape).astype(np.float32))
-    wanted = [_source_outputs(source, chw, source.dense or source.module) for chw in inputs]
+    wanted = [_source_outputs(chw, source.dense or source.module) for chw in inputs]
 
     def worst(change: Callable[[Floats], Floats] = lambda pictures: pictures) -> float:
         return _worst(source, detector, [change(chw[None])[0] for chw in inputs], wanted)
@@ -58,16 +58,15 @@ def judge_detector(
     facts = size_and_time(
         [spec.file],
         lambda: detector.session.run(detector.feeds(inputs[0])),
-        lambda: _source_outputs(source, inputs[0], source.module),
+        lambda: _source_outputs(inputs[0], source.module),
     )
     facts.append(Fact("boxes compared", count, "boxes"))
     return Report("detector", source.name, (*checks, *([boxes] if boxes else [])), tuple(facts))
 
 
-def _source_outputs(source: DetectorSource, chw: Floats, module: nn.Module) -> list[Array]:
-    words = (torch.from_numpy(source.classes.vectors)[None],) if source.classes else ()
+def _source_outputs(chw: Floats, module: nn.Module) -> list[Array]:
     with torch.no_grad():
-        found = module(torch.from_numpy(chw)[None], *words)
+        found = module(torch.from_numpy(chw)[None])
     return [value.numpy() for value in (found if isinstance(found, tuple) else (found,))]
 
 

@@ -6,15 +6,21 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from kinsight.errors import MissingPackage, ModelError
+from kinsight.session import Session
+from kinsight_export.trial import WORKSTATION
 
 Feeds = Mapping[str, NDArray[Any]]
 _LAST_CONVOLUTIONS = 6  # of a detector: what they give is boxes and scores, which eight bits spoil first
+_PER_CHANNEL = 13  # the opset from which on a scale can be one of each channel
+_FEW = 16  # pictures for histograms, which take long
 _BLOCK = 32  # weights that share a scale
 _FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError)
 
@@ -22,8 +28,8 @@ _FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, Attribut
 def make_candidates(file: Path, feeds: Sequence[Feeds], scratch: Path) -> Iterator[tuple[str, Path]]:
     """(name, file in `scratch`) of every way that fits the model's layers; `feeds` are of real pictures.
 
-    What the quantiser refuses is left out; there is none where no layer can be quantised. ModelError where
-    `file` cannot be prepared, MissingPackage without what the export half needs.
+    What the quantiser refuses, or what does not load then, is left out; there is none where no layer can be
+    quantised. ModelError where `file` cannot be prepared, MissingPackage without what the export half needs.
     """
     ready = _prepared(file, scratch)
     kinds = _layers(ready)
@@ -31,10 +37,11 @@ def make_candidates(file: Path, feeds: Sequence[Feeds], scratch: Path) -> Iterat
     for name, make in _ways(ready, feeds, kinds).items():
         out = scratch / f"{name.replace(' ', '-').replace(',', '')}.onnx"
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), redirect_stdout(StringIO()):
                 warnings.simplefilter("ignore")
                 make(out)
-        except _FAILURES:
+            Session(out, WORKSTATION)
+        except (*_FAILURES, ModelError):
             continue
         yield name, out
 
@@ -45,8 +52,16 @@ def _prepared(file: Path, scratch: Path) -> Path:
         from onnxruntime.quantization import quant_pre_process
     except ImportError as error:
         raise MissingPackage(f"quantising needs {error.name}", "pip install 'kinsight[export]'") from None
+    import onnx
+    from onnx import version_converter
+
     out = scratch / "prepared.onnx"
+    model = onnx.load(str(file))
+    opset = next(row.version for row in model.opset_import if row.domain in ("", "ai.onnx"))
     try:
+        if opset < _PER_CHANNEL:
+            file = scratch / "converted.onnx"
+            onnx.save(version_converter.convert_version(model, _PER_CHANNEL), str(file))
         quant_pre_process(str(file), str(out), skip_symbolic_shape=True)
     except (*_FAILURES, OSError, AssertionError) as error:
         raise ModelError(f"{file.name} cannot be prepared ({str(error)[:200]})", "export it again") from error
@@ -71,7 +86,7 @@ def _ways(file: Path, feeds: Sequence[Feeds], kinds: Counter[str]) -> dict[str, 
     ways: dict[str, Any] = {}
     if kinds["Conv"]:
         ways["int8 static, min-max"] = lambda out: _static(file, out, feeds, "MinMax", [])
-        ways["int8 static, percentile"] = lambda out: _static(file, out, feeds, "Percentile", [])
+        ways["int8 static, percentile"] = lambda out: _static(file, out, feeds[:_FEW], "Percentile", [])
         if kinds["Conv"] > 2 * _LAST_CONVOLUTIONS:
             last = _last_convolutions(file)
             ways["int8 static, all but the last"] = lambda out: _static(file, out, feeds, "MinMax", last)

@@ -41,7 +41,7 @@ def choose_detector(eyes: Eyes, limits: Limits, scratch: Path) -> Choice:
     feeds = [detector.feeds(detector.prepared(pixels)) for pixels in pictures]
     found = [detector.detect(pixels).xyxy for pixels in pictures[:_COMPARED]]
 
-    def judged(bundle: Bundle) -> list[Check]:
+    def judged(bundle: Bundle) -> Check:
         other = Detector(bundle.detector, WORKSTATION)
         pairs = [
             boxes_found_again(other.detect(pixels).xyxy, boxes, _LEAST_IOU)
@@ -50,15 +50,12 @@ def choose_detector(eyes: Eyes, limits: Limits, scratch: Path) -> Choice:
         again, total = np.sum(pairs, axis=0)
         compared = f"{len(pairs)} photos of {eyes.photos.name}, against {AS_IT_IS}"
         share = float(again / max(total, 1))
-        return [
-            _changes(eyes, bundle, limits),
-            Check("boxes", compared, "share found again, IoU .5", share, limits.boxes, "at least"),
-        ]
+        return Check("boxes", compared, "share found again, IoU .5", share, limits.boxes, "at least")
 
     files = _files(eyes.bundle.detector.file, feeds, scratch)
     bundles = [replace(eyes.bundle, detector=replace(eyes.bundle.detector, file=file)) for _, file in files]
     works = [_running(Detector(bundle.detector, WORKSTATION), feeds[0]) for bundle in bundles]
-    return _chosen("detector", files, bundles, judged, works)
+    return _chosen("detector", files, _Judge(eyes, limits, judged), bundles, works)
 
 
 def choose_embedder(eyes: Eyes, limits: Limits, scratch: Path) -> Choice:
@@ -68,14 +65,11 @@ def choose_embedder(eyes: Eyes, limits: Limits, scratch: Path) -> Choice:
     feeds = [embedder.feeds([pixels])[0] for pixels in pictures]
     wanted = embedder.images(pictures)
 
-    def judged(bundle: Bundle) -> list[Check]:
+    def judged(bundle: Bundle) -> Check:
         vectors = Embedder(bundle.embedder, WORKSTATION).images(pictures)
         compared = f"{len(pictures)} crops of {eyes.photos.name}, against {AS_IT_IS}"
         cosine = lowest_cosine(vectors, wanted)
-        return [
-            _changes(eyes, bundle, limits),
-            Check("picture vectors", compared, "lowest cosine", cosine, limits.cosine, "at least"),
-        ]
+        return Check("picture vectors", compared, "lowest cosine", cosine, limits.cosine, "at least")
 
     files = _files(eyes.bundle.embedder.image.file, feeds, scratch)
     parts = [
@@ -84,7 +78,7 @@ def choose_embedder(eyes: Eyes, limits: Limits, scratch: Path) -> Choice:
     ]
     bundles = [replace(eyes.bundle, embedder=part) for part in parts]
     works = [_running(Embedder(part, WORKSTATION), feeds[0]) for part in parts]
-    return _chosen("embedder", files, bundles, judged, works)
+    return _chosen("embedder", files, _Judge(eyes, limits, judged), bundles, works)
 
 
 def _files(file: Path, feeds: Sequence[Feeds], scratch: Path) -> list[tuple[str, Path]]:
@@ -95,24 +89,37 @@ def _running(model: Detector | Embedder, feeds: Feeds) -> Callable[[], object]:
     return lambda: model.session.run(feeds)
 
 
-def _changes(eyes: Eyes, bundle: Bundle, limits: Limits) -> Check:
-    changed, queries = identities_changed(eyes.shots, eyes.again(bundle))
-    compared = f"{queries} photos of {eyes.photos.name}, each identity taught from one"
-    return Check("identities", compared, "photos of which another is the nearest", changed, limits.changes)
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """First what is quick to see; whether anybody is taken for another only of what is worth it."""
+
+    eyes: Eyes
+    limits: Limits
+    quick: Callable[[Bundle], Check]
+
+    def checks(self, bundle: Bundle, worth: bool) -> tuple[Check, ...]:
+        """Of a candidate that is `worth` a look at all photos, as it is the faster one."""
+        first = self.quick(bundle)
+        if not (worth and first.kept):
+            return (first,)
+        changed, queries = identities_changed(self.eyes.shots, self.eyes.again(bundle))
+        compared = f"{queries} photos of {self.eyes.photos.name}, each identity taught from one"
+        measure = "photos of which another is the nearest"
+        return (first, Check("identities", compared, measure, changed, self.limits.changes))
 
 
 def _chosen(
     part: str,
     files: Sequence[tuple[str, Path]],
+    judge: _Judge,
     bundles: Sequence[Bundle],
-    judged: Callable[[Bundle], list[Check]],
     works: Sequence[Callable[[], object]],
 ) -> Choice:
     """All are timed in turn, so that every one meets the same machine."""
     times = medians_ms(works)
     candidates = []
     for (name, file), bundle, milliseconds in zip(files, bundles, times, strict=True):
-        report = Report(part, AS_IT_IS, tuple(judged(bundle)))
+        report = Report(part, AS_IT_IS, judge.checks(bundle, milliseconds < times[0]))
         size = file.stat().st_size / 1e6
         candidates.append(Candidate(name, (file,), size, milliseconds, report))
     return choose(candidates)

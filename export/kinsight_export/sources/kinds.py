@@ -24,7 +24,7 @@ library itself finds them, before any suppression across classes."""
 
 @dataclass(frozen=True, eq=False)
 class ClassVectors:
-    """A vocabulary for a detector that is told in vectors what to look for."""
+    """A vocabulary for a detector that is told in vectors what to look for; it is baked into the file."""
 
     labels: tuple[str, ...]
     vectors: Floats  # float32 (n, d), unit length
@@ -40,7 +40,7 @@ class DetectorSource:
     head: Head
     rule: Preprocess
     labels: tuple[str, ...]
-    module: nn.Module  # float32 (1, 3, h, w), and (1, n, d) where it takes classes -> its outputs
+    module: nn.Module  # float32 (1, 3, h, w) -> its outputs
     outputs: tuple[str, ...]
     prepare: Prepare
     boxes: Boxes
@@ -48,7 +48,6 @@ class DetectorSource:
     dense: nn.Module | None = (
         None  # the same before an end2end selection -> (1, n, 4 + labels): corners, scores
     )
-    classes: ClassVectors | None = None  # the vectors that are its second input
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,10 +22,8 @@ _IOU = 0.7  # of its own suppression within a class; ours, across classes, comes
 _DEFAULT_SIDE = 640
 
 
-def open_yolo(
-    source: str, size_wh: tuple[int, int] | None, classes: ClassVectors | None, as_input: bool
-) -> DetectorSource:
-    """A model of Ultralytics'. `classes` is a new vocabulary for YOLO-World, baked in or, `as_input`, fed.
+def open_yolo(source: str, size_wh: tuple[int, int] | None, classes: ClassVectors | None) -> DetectorSource:
+    """A model of Ultralytics'. `classes` is a new vocabulary for YOLO-World, to be baked in.
 
     MissingPackage without ultralytics, ModelError where the file does not load or is no detector.
     """
@@ -39,8 +37,6 @@ def open_yolo(
         if not open_vocabulary:
             raise ConfigError(f"{source} takes no other classes", "use a YOLO-World v2, or leave them out")
         labels = _set_classes(model, classes)
-    if as_input and classes is None:
-        raise ConfigError("classes as an input need some to begin with", "pass --classes and --words")
     end2end = getattr(head, "one2one_cv2", None) is not None
     if end2end:
         model.end2end = True
@@ -52,28 +48,26 @@ def open_yolo(
         head="end2end" if end2end else "yolov8",
         rule=rule,
         labels=labels,
-        module=_Boxes(model, 6 if end2end else 4 + len(labels), end2end, as_input),
+        module=_Boxes(model, 6 if end2end else 4 + len(labels), end2end),
         outputs=("output0",),
         prepare=_prepare(size),
         boxes=_boxes(model, _prepare(size), size, (end2end, len(labels))),
         dense=_BeforeSelection(model, 4 + len(labels)) if end2end else None,
-        classes=classes if as_input else None,
     )
 
 
 class _Boxes(nn.Module):
     """Only the boxes with their scores, without masks and what training needs."""
 
-    def __init__(self, model: Any, numbers: int, last: bool, as_input: bool) -> None:
+    def __init__(self, model: Any, numbers: int, last: bool) -> None:
         super().__init__()
         self.model = model
         self.numbers = numbers  # of a box
         self.last = last  # they are the last axis, else the second
-        self.as_input = as_input
 
-    def forward(self, pictures: Tensor, *classes: Tensor) -> Tensor:
-        """float32 (1, 3, h, w), and (1, n, d) -> (1, 4 + n, boxes), or (1, boxes, 6) of a selection."""
-        found = self.model.predict(pictures, txt_feats=classes[0]) if classes else self.model(pictures)
+    def forward(self, pictures: Tensor) -> Tensor:
+        """float32 (1, 3, h, w) -> (1, 4 + n, boxes), or (1, boxes, 6) of a selection."""
+        found = self.model(pictures)
         while isinstance(found, (tuple, list)):
             found = found[0]
         boxes: Tensor = found[..., : self.numbers] if self.last else found[:, : self.numbers]
