@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kinsight.cli.desk import Desk, desk_options, pass_desk, progress
-<<<<<<< HEAD
-from kinsight.errors import ModelError
-=======
 from kinsight.cli.show import columns
+from kinsight.errors import ModelError
 
 if TYPE_CHECKING:
     from kinsight.assistant import Assistant
->>>>>>> 73c1a1d (Doctor: device, heat, twins, flags; install pages; every stage in a table; wheels and a lean environment checked)
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -214,7 +211,6 @@ def stages(desk: Desk, photos: tuple[Path, ...]) -> None:
     _last_line(result)
 
 
-<<<<<<< HEAD
 @bench.command(epilog="Example: kinsight bench engine --bundle build/shapes/smolvlm-256m")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="New photos per format.")
 @pass_desk
@@ -238,7 +234,8 @@ def engine(desk: Desk, rounds: int) -> None:
     for line in engine_lines(result):
         click.echo(line)
     _last_line({"format": 1, "bench": "engine", "bundle": assistant.bundle.name, "rounds": rounds, **result})
-=======
+
+
 def _stage_rows(assistant: Assistant, result: dict[str, Any]) -> list[list[str]]:
     """Stage, milliseconds, and where it runs."""
     where = {
@@ -253,7 +250,6 @@ def _stage_rows(assistant: Assistant, result: dict[str, Any]) -> list[list[str]]
     ]
     rate = [["answer", f"{result['tokens_per_s']} tokens/s", ""]] if "tokens_per_s" in result else []
     return [*rows, *rate, ["memory", f"{result['peak_mb']} MB", "at its peak"]]
->>>>>>> 73c1a1d (Doctor: device, heat, twins, flags; install pages; every stage in a table; wheels and a lean environment checked)
 
 
 @bench.command(epilog="Examples: kinsight bench pocket, kinsight bench pocket --seed 7 --scenes 12")
