@@ -148,7 +148,8 @@ def _vectors(db: Database, kind: Kind, embedder_id: str) -> tuple[Ids, Ids, Floa
         (kind, embedder_id),
     ).fetchall()
     dim = rows[0][2] if rows else 0
-    numbers = np.frombuffer(b"".join(row[3] for row in rows), "<f4").astype(np.float32, copy=False)
+    joined = b"".join(row[3] for row in rows)
+    numbers = np.frombuffer(joined, "<f4").astype(np.float32)  # a copy of its own lies in large pages
     return _ids(row[0] for row in rows), _ids(row[1] for row in rows), numbers.reshape(len(rows), dim)
 
 
