@@ -16,7 +16,7 @@ YOLO_PACKAGES ?= ultralytics==8.4.190 torchvision==0.28.0
 QUESTIONS ?= 500
 export KINSIGHT_KIT := $(abspath $(KIT))
 
-.PHONY: demo test check quick train-ready train-test ultralytics-ready ultralytics-test pocket kit kit-bundle bench stress stress-llm clean
+.PHONY: demo test check quick train-ready train-test ultralytics-ready ultralytics-test pocket kit kit-bundle bench wheels lean stress stress-llm clean
 
 demo: $(READY)  ## Installs and runs the main job on the built-in bundle; pictures in out/demo.
 	$(BIN)/kinsight demo --out out/demo
@@ -85,6 +85,15 @@ $(TRAIN_READY): pyproject.toml
 
 ROUNDS ?= 200
 NAMES ?= 10000
+wheels: $(READY)  ## Whether what a device installs resolves from wheels, for every system and Python of a device.
+	$(BIN)/python tests/wheels.py
+
+lean:  ## An environment with only what a device installs: pulls a bundle from a stand-in, looks and asks.
+	$(PYTHON) -m venv build/lean
+	build/lean/bin/pip install --quiet --upgrade pip
+	build/lean/bin/pip install --quiet .
+	build/lean/bin/python tests/lean.py
+
 stress: $(READY)  ## Kills at every step of the vault, full disks, 200 kills of all deeds, 10,000 names: many minutes.
 	$(BIN)/pytest -m stress
 	$(BIN)/python tests/stress.py --rounds $(ROUNDS) --names $(NAMES)

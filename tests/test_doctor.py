@@ -6,13 +6,16 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conftest import BlobPhoto
-from kinsight.doctor import PACKAGES, Package, packages
+from kinsight.doctor import PACKAGES, Finding, Package, packages, twins
+from kinsight.doctor.board import examine_machine
+from kinsight.machine import Machine, this_machine
 from terminal import Terminal, fine
 from tiny import Blob, make_bundle
 
@@ -110,6 +113,7 @@ def test_what_is_broken_is_said_with_its_mend(
     assert said.code == 1
     assert (said.json["format"], said.json["well"]) == (1, False)
     found = {finding["what"]: finding for finding in said.json["findings"]}
+    assert found.pop("machine")["words"].startswith(this_machine().name)
     assert {what: finding["state"] for what, finding in found.items()} == {
         **dict.fromkeys(["python", *NEEDED, "home", "memory"], "well"),
         "store": "broken",
@@ -151,3 +155,111 @@ def test_without_a_bundle_the_rest_is_examined(
     assert "there is no bundle 'no-such-bundle'" in said.out
     assert f"{home}, permissions 700, can be written" in said.out
     assert said.out.count("not examined, as a package that it needs does not load") == 2
+
+
+def a_machine(root: Path, board: str, degrees: float, memory_kb: int) -> Machine:
+    """The files of a Linux board."""
+    files = {
+        "proc/device-tree/model": f"{board}\0",
+        "proc/meminfo": f"MemTotal: {memory_kb} kB\n",
+        "sys/class/thermal/thermal_zone0/temp": "31000\n",
+        "sys/class/thermal/thermal_zone1/temp": f"{degrees * 1000:.0f}\n",
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    return this_machine(root)
+
+
+@pytest.fixture
+def a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Puts a command on the path that prints something."""
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+
+    def make(name: str, script: str) -> None:
+        path = tmp_path / "bin" / name
+        path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        path.chmod(0o755)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("bits", "state", "words", "mend"),
+    [
+        ("0x0", "well", "none since it was started", ""),
+        ("0x50000", "note", "since it was started: too little voltage, it is slowed down", "power supply"),
+        ("0x50005", "note", "now: too little voltage, it is slowed down", "power supply"),
+        ("0x80008", "note", "now: it is near its heat limit", "cool it"),
+    ],
+)
+def test_a_raspberry_pi_says_what_slowed_it_down(
+    tmp_path: Path, a_command: Callable[[str, str], None], bits: str, state: str, words: str, mend: str
+) -> None:
+    a_command("vcgencmd", f'[ "$1" = get_throttled ] && echo throttled={bits}')
+    board = a_machine(tmp_path / "root", "Raspberry Pi 5 Model B Rev 1.0", 61.4, 8_000_000)
+    found = {finding.what: finding for finding in examine_machine(board)}
+    assert found["machine"] == Finding(
+        "machine", "well", "Raspberry Pi 5 Model B Rev 1.0, 8.2 GB of memory, 61 degrees Celsius"
+    )
+    assert (found["throttling"].state, found["throttling"].words) == (state, words)
+    assert mend in found["throttling"].mend
+
+
+def test_heat_and_the_power_mode_of_a_jetson(tmp_path: Path, a_command: Callable[[str, str], None]) -> None:
+    a_command("nvpmodel", 'echo "NV Power Mode: 15W"; echo 0')
+    board = a_machine(tmp_path / "root", "NVIDIA Jetson Orin Nano Developer Kit", 85.0, 7_600_000)
+    found = {finding.what: finding for finding in examine_machine(board)}
+    assert (found["machine"].state, found["machine"].mend) == ("note", "cool it, with a fan or a heat sink")
+    assert found["power mode"].words == "15W" and "nvpmodel -m 0" in found["power mode"].mend
+    a_command("nvpmodel", "exit 1")
+    assert [finding.what for finding in examine_machine(board)] == ["machine"]
+
+
+def test_packages_that_overwrite_each_other(tmp_path: Path) -> None:
+    for name in ("onnxruntime", "onnxruntime_gpu", "opencv_python"):
+        (tmp_path / f"{name}-1.0.dist-info").mkdir()
+        metadata = f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n"
+        (tmp_path / f"{name}-1.0.dist-info" / "METADATA").write_text(metadata, encoding="utf-8")
+    (finding,) = twins([str(tmp_path)])
+    assert (finding.what, finding.state) == ("onnxruntime", "note")
+    assert finding.mend == (
+        "pip uninstall -y onnxruntime onnxruntime-gpu && "
+        "pip install --no-deps --force-reinstall onnxruntime-gpu"
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "flags"),
+    [
+        ("laptop-cpu", ""),
+        ("raspberry-pi-4", "CMAKE_BUILD_PARALLEL_LEVEL=2 "),
+        ("jetson-orin-nano", "-DGGML_CUDA=on"),
+        ("apple-silicon", "-DGGML_METAL=on"),
+    ],
+)
+def test_what_is_built_from_source_has_the_flags_of_the_device(
+    fake_modules: Path, a_command: Callable[[str, str], None], device: str, flags: str
+) -> None:
+    a_command("cc", "")
+    missing = "raise ModuleNotFoundError(\"No module named 'llama_cpp'\")\n"
+    (fake_modules / "llama_cpp.py").write_text(missing, encoding="utf-8")
+    (package,) = [package for package in PACKAGES if package.module == "llama_cpp"]
+    (finding,) = packages([package], device)
+    assert flags in finding.mend and finding.mend.endswith("pip install 'llama-cpp-python==0.3.36'")
+
+
+def test_the_bundle_that_is_made_for_the_device_is_named(
+    kinsight: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kinsight.doctor.PACKAGES", [p for p in PACKAGES if p.name in NEEDED])
+    said = replace(kinsight, bundle=None)("doctor", "--device", "raspberry-pi-4", "--json")
+    found = {finding["what"]: finding for finding in said.json["findings"]}
+    assert found["bundle to pull"]["mend"] == "kinsight pull tiny"
+    assert "does it fit?" in found["bundle to pull"]["words"]
+    assert "not in this ONNX Runtime: XnnpackExecutionProvider" in found["device"]["words"]
+    assert found["device"]["state"] == "well"  # nobody can get that one
+    said = replace(kinsight, bundle=None)("doctor", "--device", "jetson-orin-nano", "--json")
+    found = {finding["what"]: finding for finding in said.json["findings"]}
+    assert found["device"]["state"] == "note" and "NVIDIA's onnxruntime-gpu" in found["device"]["mend"]

@@ -12,11 +12,13 @@ from typing import Any
 
 from kinsight.assistant import Assistant
 from kinsight.embed import embed_scene
+from kinsight.errors import MissingPackage
 from kinsight.image import crop, load, prepare
 from kinsight.recall import recall
 from kinsight.types import Photo
 
 ROUNDS = 7
+_ANSWER_TOKENS = 32
 
 
 def stages(assistant: Assistant, photos: Sequence[Path]) -> dict[str, Any]:
@@ -32,9 +34,48 @@ def stages(assistant: Assistant, photos: Sequence[Path]) -> dict[str, Any]:
         "bench": "stages",
         "bundle": assistant.bundle.name,
         "photos": len(photos),
+        "device": assistant.device.name,
         **median,
         "see_ratio": round(ratio, 3),
+        **_answer(assistant, load(photos[0])),
+        "peak_mb": round(peak_bytes() / 1e6),
     }
+
+
+def _answer(assistant: Assistant, photo: Photo) -> dict[str, Any]:
+    """Two questions about one photo, with nothing kept from earlier ones; {} without a language model."""
+    part = assistant.bundle.llm
+    if part is None:
+        return {}
+    from kinsight.llm import Generation, Picture, Text, Turn, load_llm
+
+    started = time.perf_counter()
+    try:
+        llm = load_llm(part, assistant.device)
+    except MissingPackage:
+        return {}
+    taken = {"llm_load_ms": 1e3 * (time.perf_counter() - started)}
+    picture = () if part.sees == "nothing" else (Picture(photo.pixels),)
+    with llm:
+        for before, question in (("answer_", "What is this?"), ("again_", "Where is it?")):
+            stream = llm.generate([Turn("user", (*picture, Text(question)))], Generation(_ANSWER_TOKENS))
+            for _ in stream:
+                pass
+            taken |= {f"{before}{key}_ms": value for key, value in stream.usage.timings_ms.items()}
+            tokens = stream.usage.tokens["answer"]
+    decoding = taken["again_decode_ms"]  # the first token comes out of the prefill
+    rate = {"tokens_per_s": round(1e3 * (tokens - 1) / decoding, 1)} if tokens > 1 and decoding else {}
+    return {key: round(value, 1) for key, value in taken.items()} | rate
+
+
+def peak_bytes() -> int:
+    """The most memory that this process ever held; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak << 10
 
 
 def start() -> dict[str, Any]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kinsight.cli.desk import Desk, desk_options, pass_desk, progress
+from kinsight.cli.show import columns
 from kinsight.errors import ModelError
+
+if TYPE_CHECKING:
+    from kinsight.assistant import Assistant
 
 _FOLDER = click.Path(path_type=Path)
 
@@ -192,14 +196,17 @@ def start() -> None:
 @click.argument("photos", nargs=-1, required=True, type=_FOLDER)
 @pass_desk
 def stages(desk: Desk, photos: tuple[Path, ...]) -> None:
-    """What each stage takes, and how much kinsight adds to the bare session runs."""
+    """What each stage takes on this device, from the picture to the answer.
+
+    Vision is measured in turn with the bare session runs, to tell what kinsight adds. The language model
+    answers two questions about the first photo; of the second one the photo is read already.
+    """
     from kinsight.bench import stages as measure
 
     with desk.assistant() as assistant:
         result = measure(assistant, photos)
-    for key, value in result.items():
-        if key.endswith("_ms"):
-            click.echo(f"{key[:-3]:>8} {value:8.1f} ms")
+    for line in columns(_stage_rows(assistant, result)):
+        click.echo(line)
     click.echo(f"detect + embed take {result['see_ratio']:.3f} of the bare session runs.")
     _last_line(result)
 
@@ -227,6 +234,22 @@ def engine(desk: Desk, rounds: int) -> None:
     for line in engine_lines(result):
         click.echo(line)
     _last_line({"format": 1, "bench": "engine", "bundle": assistant.bundle.name, "rounds": rounds, **result})
+
+
+def _stage_rows(assistant: Assistant, result: dict[str, Any]) -> list[list[str]]:
+    """Stage, milliseconds, and where it runs."""
+    where = {
+        "detect_ms": assistant.detector.session.reason,
+        "embed_ms": assistant.embedder.session.reason,
+        "llm_load_ms": f"{assistant.device.gpu_layers} layers on the GPU",
+    }
+    rows = [
+        [key.removesuffix("_ms").replace("_", " "), f"{value:.1f} ms", where.get(key, "")]
+        for key, value in result.items()
+        if key.endswith("_ms")
+    ]
+    rate = [["answer", f"{result['tokens_per_s']} tokens/s", ""]] if "tokens_per_s" in result else []
+    return [*rows, *rate, ["memory", f"{result['peak_mb']} MB", "at its peak"]]
 
 
 @bench.command(epilog="Examples: kinsight bench pocket, kinsight bench pocket --seed 7 --scenes 12")
