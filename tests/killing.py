@@ -11,6 +11,8 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 
-from children import ended, in_a_child
 from crops import crop
 from kinsight.errors import KinsightError, VaultError
 from kinsight.exchange import export_folder, read_folder
@@ -269,22 +270,41 @@ def work(place: Place, first: int, told: int) -> None:
         os.write(told, b"d")
 
 
+def child(folder: str, first: str, told: str) -> None:
+    """What `killed` starts: `work` in a process of its own."""
+    with keys_at_once():
+        work(Place(Path(folder)), int(first), int(told))
+
+
 def killed(place: Place, first: int, dice: random.Random) -> tuple[int, bool]:
-    """Let `work` do some deeds and kill it; how many were done, and whether it was at another one."""
+    """Let `work` do some deeds and kill it; how many were done, and whether it was at another one.
+
+    A program of its own, not a fork of this one: a fork may inherit a lock that nobody will ever release.
+    """
     heard, told = os.pipe()
-    child = in_a_child(lambda: work(place, first, told))
-    os.close(told)
-    said, wanted = os.read(heard, 1), 2 * dice.randint(1, 15)
-    started = time.perf_counter()
-    while len(said) < wanted:
-        said += os.read(heard, wanted - len(said))
-    time.sleep(dice.random() * (time.perf_counter() - started) * 2 / wanted)  # anywhere in the next deed
-    os.kill(child, signal.SIGKILL)
-    assert ended(child) == -signal.SIGKILL
+    words = [str(place.folder), str(first), str(told)]
+    code = "import sys; sys.path[:0] = sys.argv[1:2]; import killing; killing.child(*sys.argv[2:])"
+    command = [sys.executable, "-c", code, str(Path(__file__).parent), *words]
+    with subprocess.Popen(command, pass_fds=[told]) as process:
+        os.close(told)
+        said, wanted = _heard(heard, 1), 2 * dice.randint(1, 15)
+        started = time.perf_counter()
+        while len(said) < wanted:
+            said += _heard(heard, wanted - len(said))
+        time.sleep(dice.random() * (time.perf_counter() - started) * 2 / wanted)  # anywhere in the next deed
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
     while more := os.read(heard, 4096):
         said += more
     os.close(heard)
     return said.count(b"d"), said.endswith(b"b")
+
+
+def _heard(pipe: int, count: int) -> bytes:
+    """Up to so many bytes; an AssertionError where the child has ended by itself."""
+    more = os.read(pipe, count)
+    assert more, "the process to be killed ended by itself; what it said is above"
+    return more
 
 
 def run(folder: Path, rounds: int, seed: int) -> dict[str, int]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kinsight import metrics
@@ -128,6 +128,7 @@ def usable(name: str) -> bool:
 
 
 @quick
+@example(text="a a", names=["a \u200d"])
 @given(text=st.lists(words, max_size=6).map(" ".join), names=st.lists(words.filter(usable), max_size=6))
 def test_hits_are_in_order_and_apart_and_are_what_they_say(text: str, names: list[str]) -> None:
     last = 0

@@ -85,10 +85,12 @@ def names_published(caption: str, names: Iterable[str]) -> set[str]:
 
 def name_key(name: str) -> NameKey:
     """The form in which names are compared, see `find_names`."""
-    key = tuple(unit.folded for unit in _units(name.strip()))
+    key = [unit.folded for unit in _units(name)]
+    while key and " " in (key[0], key[-1]):  # also a space that an invisible mark kept from being one
+        key.pop(0 if key[0] == " " else -1)
     if not key:
         raise ValueError(f"expected a name with at least one visible character, got {name!r}")
-    return key
+    return tuple(key)
 
 
 class _Unit(NamedTuple):
