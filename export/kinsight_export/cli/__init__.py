@@ -8,6 +8,7 @@ from typing import NoReturn
 import click
 
 from kinsight.cli.door import enter
+from kinsight_export.cli import all as everything
 from kinsight_export.cli import bundle, calibrate, detector, embedder, mllm, quantise, shape
 
 VERBS: tuple[click.Command, ...] = (
@@ -18,6 +19,7 @@ VERBS: tuple[click.Command, ...] = (
     calibrate.calibrate,
     mllm.mllm,
     shape.shape,
+    everything.all_,
 )
 """One row a verb, each the command of the module of its name."""
 

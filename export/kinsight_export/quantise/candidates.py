@@ -28,7 +28,7 @@ _FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, Attribut
 def make_candidates(file: Path, feeds: Sequence[Feeds], scratch: Path) -> Iterator[tuple[str, Path]]:
     """(name, file in `scratch`) of every way that fits the model's layers; `feeds` are of real pictures.
 
-    What the quantiser refuses, or what does not load then, is left out; there is none where no layer can be
+    What the quantiser refuses, or what does not run then, is left out; there is none where no layer can be
     quantised. ModelError where `file` cannot be prepared, MissingPackage without what the export half needs.
     """
     ready = _prepared(file, scratch)
@@ -40,7 +40,7 @@ def make_candidates(file: Path, feeds: Sequence[Feeds], scratch: Path) -> Iterat
             with warnings.catch_warnings(), redirect_stdout(StringIO()):
                 warnings.simplefilter("ignore")
                 make(out)
-            Session(out, WORKSTATION)
+            Session(out, WORKSTATION).run(feeds[0])
         except (*_FAILURES, ModelError):
             continue
         yield name, out
