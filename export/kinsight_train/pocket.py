@@ -51,7 +51,7 @@ _CALIBRATION_SEED = 7
 _PARITY_PROMPTS = 100
 LEAST_AGREEMENT, LEAST_SWAP_DIFFERENCE = 0.99, 0.1
 """Share of equal first tokens of unquantised model and torch; by how much swapped pictures change a logit."""
-_SIGHT_SCENES = 300
+_SIGHT_SCENES = 200
 MUST_SEE = ("presence", "position", "colour", "place")
 _SMOKE = "A drawn scene with one named thing; the answer must contain the name."
 Report = Callable[[str], None]

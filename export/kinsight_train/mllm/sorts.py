@@ -97,7 +97,7 @@ def _turn(scene: Situation, opened: list[Known], rng: Rng, noise: bool) -> tuple
 
 def looks_only(rng: Rng) -> Lesson:
     """A photo with references, without infos, and nothing asked: who of them is where."""
-    scene = situation(rng)
+    scene = situation(rng, even=True)
     known = [replace(one, concept=replace(one.concept, info="")) for one in scene.known]
     pixels = scene.drawing.pixels if scene.drawing else None
     return Lesson(prompt.opening(pixels, listed(known, pictures=True)), (), shown_of(known), scene.drawing)
@@ -105,8 +105,8 @@ def looks_only(rng: Rng) -> Lesson:
 
 def about_looks(rng: Rng, blocks: int) -> Lesson:
     """A photo with references and what only pictures tell about them: no facts, mostly no infos."""
-    scene = situation(rng)
-    known = scene.known[:MOST_REFERENCES]
+    scene = situation(rng, even=True)
+    known = scene.known
     if rng.random() < _BARE:
         known = tuple(replace(one, concept=replace(one.concept, info="")) for one in known)
     scene = replace(scene, known=known)
@@ -189,10 +189,10 @@ FIRST_SORTS = (
 )
 """Of the first lessons: to phrase, to copy, and to see what one picture shows."""
 SORTS = (
-    Sort(about_looks, 0.6, 2),
-    Sort(about_a_photo, 0.25, 1),
-    Sort(about_a_scene, 0.05, 3),
-    Sort(about_what_was_told, 0.1, 1),
+    Sort(about_looks, 0.82, 2),
+    Sort(about_a_photo, 0.1, 1),
+    Sort(about_a_scene, 0.02, 3),
+    Sort(about_what_was_told, 0.06, 1),
 )
 """Of the lessons after these: to find in the photo whom the references show."""
 

@@ -220,8 +220,8 @@ OF_A_PHOTO: tuple[tuple[Task, float], ...] = (
 )
 """(task, how often it comes)."""
 OF_LOOKS: tuple[tuple[Task, float], ...] = (
-    (where, 3.0),
-    (whether, 3.0),
+    (where, 4.0),
+    (whether, 7.0),
     (doing, 1.2),
     (colour, 1.0),
     (wears, 0.7),

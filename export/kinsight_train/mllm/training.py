@@ -26,7 +26,7 @@ ADDED = 1, 3
 """Numbers of the text layers that are put between those of the first lessons."""
 SHAPE = replace(FIRST_SHAPE, layers=6)
 _MATRICES = "layers"  # of both towers; tables, the patches' filter and the projector are none of Muon's
-_LINKS_SHARE = 0.3  # of the loss that the hops have, beside the answers
+_LINKS_SHARE = 1.0  # of the loss that the hops have, beside the answers
 PIECES = 1200
 
 
@@ -44,7 +44,7 @@ COURSE = Course(
     eyes=Schedule(steps=2400, batch=48, peak_lr=3e-3, warmup=60, seed=1, muon=_MATRICES),
     first=Schedule(steps=2500, batch=10, peak_lr=2e-3, warmup=100, seed=2, muon=_MATRICES),
     gaze=Schedule(steps=300, batch=12, peak_lr=2e-3, warmup=20, save_every=50, seed=7, muon=_MATRICES),
-    lessons=Schedule(steps=300, batch=6, peak_lr=1.5e-3, warmup=20, save_every=25, seed=8, muon=_MATRICES),
+    lessons=Schedule(steps=760, batch=6, peak_lr=1.5e-3, warmup=20, save_every=25, seed=8, muon=_MATRICES),
 )
 
 
