@@ -44,7 +44,7 @@ COURSE = Course(
     eyes=Schedule(steps=2400, batch=48, peak_lr=3e-3, warmup=60, seed=1, muon=_MATRICES),
     first=Schedule(steps=2500, batch=10, peak_lr=2e-3, warmup=100, seed=2, muon=_MATRICES),
     gaze=Schedule(steps=300, batch=12, peak_lr=2e-3, warmup=20, save_every=50, seed=7, muon=_MATRICES),
-    lessons=Schedule(steps=760, batch=6, peak_lr=1.5e-3, warmup=20, save_every=25, seed=8, muon=_MATRICES),
+    lessons=Schedule(steps=540, batch=6, peak_lr=1.5e-3, warmup=20, save_every=25, seed=8, muon=_MATRICES),
 )
 
 
