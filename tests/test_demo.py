@@ -73,7 +73,6 @@ def test_an_album_of_ones_own(tmp_path: Path) -> None:
     assert max(len(look.present) for look in programme.looks) > 1
     assert any(look.doubles for look in programme.looks)
     assert any(not look.present for look in programme.looks)
-    assert lala.poses and not programme.friends[2].poses
     assert programme == drawn_programme(SEED, tmp_path)
     others = drawn_programme(SEED + 1, tmp_path)
     assert [one.lesson.info for one in others.friends] != [one.lesson.info for one in programme.friends]
@@ -97,7 +96,7 @@ def test_the_demo_on_photos(kinsight: Terminal, photos: Path, tmp_path: Path) ->
     assert "don't see Milo" in answers["Is Milo in the photo?"]
     assert "spring of 2021" in answers["When did Lala come to us?"]
     assert "Aunt Rosa" in answers["Whose present was Milo?"]
-    assert "What colour is Lala?" not in answers  # the tiny model is blind
+    assert "Where was this photo taken?" not in answers  # the tiny model is blind
     written = sorted(path.name for path in out.iterdir())
     assert written == ["a-red-00.jpg", "b-green-01.jpg", "c-yellow-01.jpg", "sheet.jpg"]
     assert load(out / "sheet.jpg").width == 4 * 360
@@ -148,7 +147,7 @@ def test_another_seed_draws_another_album(kinsight: Terminal, tmp_path: Path) ->
 
 
 LALA, NINO = (
-    Friend(Lesson("Lala", "dog", "Lala eats plums."), "What does Lala eat?", Path("lala.png"), poses=True),
+    Friend(Lesson("Lala", "dog", "Lala eats plums."), "What does Lala eat?", Path("lala.png")),
     Friend(Lesson("Nino"), "Who named Nino?", Path("nino.png")),
 )
 
@@ -159,7 +158,7 @@ def test_what_is_asked() -> None:
     looks = (Look(Path("a.png"), ("Lala",), 0), Look(Path("b.png"), ("Nino", "Lala"), 0), strangers)
     programme = Programme((LALA, NINO), looks)
     about_lala = ["Who is in this photo?", "Where is Lala?", "What does Lala eat?"]
-    seeing = [*about_lala[:2], "What colour is Lala?", "What is Lala doing?", *about_lala[2:]]
+    seeing = [*about_lala[:2], "Where was this photo taken?", *about_lala[2:]]
     about_strangers = ["Who is in this photo?", "Is Lala in the photo?"]
     scenes = [scene_with("Lala"), scene_with("Nino", "Lala"), scene_with()]
     assert programme.questions(scenes, sees=False) == {1: about_lala, 2: about_strangers}

@@ -81,9 +81,9 @@ def test_too_much_is_refused_with_figures_and_the_nearest_choice(pocket: LlmPart
 
 
 def test_it_is_refused_before_anything_is_loaded(pocket: LlmPart) -> None:
-    huge = replace(pocket, context=1 << 20)  # 2 GiB of keys and values
+    huge = replace(pocket, context=1 << 20)  # 3 GiB of keys and values, of six layers
     before = resident_bytes()
-    with pytest.raises(ModelError, match="KV cache 2048"):
+    with pytest.raises(ModelError, match="KV cache 3072"):
         load_llm(huge, device())
     assert resident_bytes() - before < 4 * MIB
 

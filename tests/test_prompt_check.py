@@ -41,6 +41,9 @@ def fault_of(answer: str, facts: Facts, kind: Kind, *concepts: Concept) -> str:
     return fault(answer, facts, asked, forbidden_names(KNOWN, facts, asked))
 
 
+TWO = Facts((), (), ("a dog on the left", "a dog in the middle", "a cup at the top"))
+
+
 GOOD: list[tuple[str, Facts, Kind, tuple[Concept, ...]]] = [
     ("Lala is in the photo.", HERE, "who", ()),
     ("That is Lalita, on the left.", HERE, "who", ()),
@@ -48,6 +51,9 @@ GOOD: list[tuple[str, Facts, Kind, tuple[Concept, ...]]] = [
     ("Lala is on the left and Tom is on the right.", BOTH, "who", ()),
     ("I don't know anyone in this photo.", NOBODY, "who", ()),
     ("Nobody that I know.", NOBODY, "who", ()),
+    ("I see a dog on the left, in the garden.", NOBODY, "caption", ()),
+    ("I see a brown dog on the left and a cup at the top.", TWO, "caption", ()),
+    ("Two dogs play beside a chair.", TWO, "caption", ()),
     ("Lala is on the left.", HERE, "where", (LALA,)),
     ("On the left side of the photo you see Lala.", HERE, "where", (LALA,)),
     ("Lala is in the upper left corner.", CORNER, "where", (LALA,)),
@@ -68,6 +74,7 @@ GOOD: list[tuple[str, Facts, Kind, tuple[Concept, ...]]] = [
 BAD: list[tuple[str, Facts, Kind, tuple[Concept, ...], str]] = [
     ("", HERE, "who", (), "empty"),
     (" \n", HERE, "other", (), "empty"),
+    ("I see a dog on the left and a person in the middle.", TWO, "caption", (), "a person in the middle"),
     ("Tom is in the photo.", HERE, "who", (), "it names Tom"),
     ("Lala and Tom are in the photo.", HERE, "who", (), "it names Tom"),
     ("Lala is in the photo, with Ann Lee.", HERE, "who", (), "it names Ann Lee"),

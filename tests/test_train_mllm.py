@@ -23,6 +23,7 @@ from kinsight_train.mllm import sight as looking
 from kinsight_train.mllm import training
 from kinsight_train.mllm.eyes import Eyes, ViewBatches, token_accuracy
 from kinsight_train.mllm.lessons import NO_LABEL, Lessons, batched, packed
+from kinsight_train.mllm.links import Links
 from kinsight_train.mllm.model import Mllm
 from kinsight_train.mllm.sorts import Lesson, lesson
 from kinsight_train.mllm.tokenizer import MllmTokenizer
@@ -30,6 +31,7 @@ from tiny_mllm import SHAPE, make_tokenizer
 
 pytestmark = pytest.mark.train
 
+DEEP = replace(SHAPE, layers=5)
 FEW = Schedule(steps=6, batch=2, peak_lr=3e-3, warmup=2, save_every=3, seed=4)
 
 
@@ -79,7 +81,7 @@ def test_pictures_stand_where_their_tokens_are(tokenizer: MllmTokenizer) -> None
 
 
 def test_losses_fall_and_a_resumed_training_is_equal(tokenizer: MllmTokenizer, tmp_path: Path) -> None:
-    lessons = Lessons(tokenizer.file, FEW.seed, FEW.batch, SHAPE, 2)
+    lessons = Lessons(tokenizer.file, FEW.seed, FEW.batch, DEEP, blocks=2)
     whole, parted = noted(tokenizer, lessons, FEW, tmp_path / "whole"), []
     with pytest.raises(KeyboardInterrupt):
         noted(tokenizer, lessons, FEW, tmp_path / "parted", parted, stop_after=4)
@@ -104,10 +106,13 @@ def noted(
         if len(kept) == stop_after:
             raise KeyboardInterrupt
         parts = training.loss_of(model, batch)
+        assert ("looks" in parts) == bool(batch.marks.role.any())
         kept.append(parts["answers"].item())
         return parts
 
-    train(Mllm(SHAPE, tokenizer, seed=1), schedule, lessons, loss_of, Run(folder, print, 0))
+    torch.manual_seed(2)
+    pupil = training.Pupil(Mllm(DEEP, tokenizer, seed=1), Links(DEEP.hidden))
+    train(pupil, schedule, lessons, loss_of, Run(folder, print, 0))
     return kept
 
 
@@ -131,12 +136,31 @@ def test_sight_is_blind_without_pictures(tokenizer: MllmTokenizer) -> None:
     model = Mllm(SHAPE, tokenizer, seed=1).eval()
     rng = np.random.default_rng(3)
     opened = [prompt.opening(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8), []) for _ in range(8)]
-    choice = looking.Choice("What colour is Lala?", ("red", "blue", "green dog"), 0)
-    blanked = {looking.choose(model, tokenizer, each, choice, (True, False)) for each in opened}
+    choices = [
+        looking.Choice("What colour is Lala?", ("red", "blue", "green dog"), 0),
+        looking.Choice("Is Lala in the photo?", ("Yes.", "No."), 0, first_only=True),
+    ]
+    blanked = {tuple(looking.choose(model, tokenizer, each, choices, True)) for each in opened}
     assert len(blanked) == 1
-    rights = looking.sight(model, tokenizer, 1, 6)
-    assert rights.keys() == looking.CHOOSERS.keys()
-    assert all(1 <= len(each) <= 6 for each in rights.values())
+    seen = looking.sight(model, tokenizer, 1, 8)
+    assert seen.keys() == looking.CHOOSERS.keys()
+    assert all(1 <= len(each.right) <= 8 for each in seen.values())
+
+
+def test_several_questions_of_one_row_are_answered_as_if_each_were_alone(tokenizer: MllmTokenizer) -> None:
+    model = Mllm(SHAPE, tokenizer, seed=1).eval()
+    opened = prompt.opening(np.random.default_rng(3).integers(0, 255, (64, 64, 3), dtype=np.uint8), [])
+    choices = [
+        looking.Choice(f"What colour is {name}?", ("red dog", "blue cat and", "a hat"), 0)
+        for name in ("Lala", "Rex")
+    ]
+    alone = [looking.choose(model, tokenizer, opened, [choice], False)[0] for choice in choices]
+    assert looking.choose(model, tokenizer, opened, choices, False) == alone
+
+
+def test_chance_is_the_best_blind_guess() -> None:
+    seen = looking.Sight(np.array([0, 1, 2, 2]), np.array([0, 2, 2, 2]))
+    assert (seen.share, seen.chance) == (0.75, 0.75)
 
 
 LOOKING = {"prompts": 100, "same_top": 100, "largest_difference": 0.2, "swapped_difference": 0.5}
@@ -164,10 +188,11 @@ def test_a_bundle_that_answers_as_well_with_blank_pictures_is_refused() -> None:
         "pictures_only": dict.fromkeys(pocket.MUST_SEE, 0.4),
         "pictures_blanked": dict.fromkeys(pocket.MUST_SEE, 0.1),
         "pictures_asked": dict.fromkeys(pocket.MUST_SEE, 150),
+        "chance": dict.fromkeys(pocket.MUST_SEE, 0.2),
     }
     pocket.refuse_blind(figures)
     for name in pocket.MUST_SEE:
-        worse = {**figures["pictures_only"], name: 0.15}
+        worse = {**figures["pictures_only"], name: 0.28}  # above blank ones, yet near the best guess
         with pytest.raises(ModelError, match=f"{name} by pictures alone"):
             pocket.refuse_blind({**figures, "pictures_only": worse})
 

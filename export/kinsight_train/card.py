@@ -18,11 +18,12 @@ from kinsight.evaluate import FIGURES, LINES, PocketBench, missed
 from kinsight_train.detector import DETECTOR_SCHEDULE
 from kinsight_train.embedder.training import EMBEDDER_SCHEDULE
 from kinsight_train.loop import Schedule
-from kinsight_train.mllm.training import EYES_SCHEDULE, MLLM_SCHEDULE, SHAPE
+from kinsight_train.mllm.training import COURSE, SHAPE
+from kinsight_train.pocket import FIGURES_FILE
 
 SEEDS = (1, 2, 3)
 MOST_FALL = 0.01
-CARD, FIGURES_FILE = "README.md", "figures.json"
+CARD = "README.md"
 
 
 def bench(bundle: Path, seed: int) -> dict[str, Any]:
@@ -80,8 +81,12 @@ def card(figures: Mapping[str, Any]) -> str:
     schedules = (
         _schedule("detector", DETECTOR_SCHEDULE, "scenes"),
         _schedule("embedder", EMBEDDER_SCHEDULE, "crops"),
-        _schedule("language model, its eyes alone", EYES_SCHEDULE, "pictures"),
-        _schedule("language model", MLLM_SCHEDULE, "photos with 6 questions each"),
+        _schedule("language model 1: its eyes alone", COURSE.eyes, "pictures"),
+        _schedule(
+            "language model 2: first lessons, in 4 layers", COURSE.first, "photos with 6 questions each"
+        ),
+        _schedule("language model 3: eyes and first look", COURSE.gaze, "photos with references"),
+        _schedule("language model 4: lessons, in all layers", COURSE.lessons, "photos with 8 questions each"),
     )
     return template.substitute(
         layers=SHAPE.layers,

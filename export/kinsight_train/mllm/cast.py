@@ -14,7 +14,7 @@ from kinsight.types import Box, Concept, Pixels
 
 Rng = np.random.Generator
 REFERENCE_WH = (176, 176)
-_MOST_REFERENCES = 3
+MOST_REFERENCES = 3
 POSITIONS = tuple(
     position((x, y, x + 1, y + 1), 100, 100) for y in (10.0, 50.0, 90.0) for x in (10.0, 50.0, 90.0)
 )
@@ -96,8 +96,11 @@ class Situation:
         return Seen(one.concept, self.place(self.thing(one)) if placed else "", one.individual.kind)
 
 
-def situation(rng: Rng, held_out: bool = False) -> Situation:
-    """A scene in which up to three are known, and up to two known ones who are not there (RAP's noise)."""
+def situation(rng: Rng, held_out: bool = False, even: bool = False) -> Situation:
+    """A scene in which up to three are known, and up to two known ones who are not there (RAP's noise).
+
+    `even`: three are known in all, and one or two of them are there.
+    """
     drawing = random_scene(rng)
     visible = [row for row, thing in enumerate(drawing.things) if thing.visible >= VISIBLE]
     faces = [drawing.things[row].individual for row in visible]
@@ -105,8 +108,10 @@ def situation(rng: Rng, held_out: bool = False) -> Situation:
         int(row)
         for row in rng.permutation(visible)
         if faces.count(drawing.things[row].individual) == 1 and rng.random() < 0.75
-    ][:_MOST_REFERENCES]
+    ][: int(rng.integers(1, MOST_REFERENCES)) if even else MOST_REFERENCES]
     absent = int(rng.choice([0, 1, 2], p=[0.35, 0.4, 0.25])) or int(not present)
+    if even:
+        absent = MOST_REFERENCES - len(present)
     people: list[tuple[Individual, int | None]] = [(drawing.things[row].individual, row) for row in present]
     shown = [thing.individual for thing in drawing.things]
     people += [(_someone_else(shown, rng), None) for _ in range(absent)]
@@ -138,7 +143,7 @@ def loose(box: Box, rng: Rng, spread: float = 0.04) -> Box:
 def listed(known: list[Known], pictures: bool, first: int = 1) -> list[Reference]:
     """Entries of the prompt's numbered list; at most three have a picture."""
     return [
-        Reference(number, one.concept, one.reference if pictures and number <= _MOST_REFERENCES else None)
+        Reference(number, one.concept, one.reference if pictures and number <= MOST_REFERENCES else None)
         for number, one in enumerate(known, first)
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kinsight.drawn import ATTRIBUTES, PLACES, Drawing, individual, look_alike, random_scene
+from kinsight.drawn import ATTRIBUTES, PLACES, Drawing, Individual, individual, look_alike, random_scene
 from kinsight.drawn.scenes import draw_scene
 from kinsight.image import crop
 from kinsight.prompt import position
@@ -19,13 +20,14 @@ from kinsight_train.mllm.cast import POSITIONS, REFERENCE_WH, loose
 from kinsight_train.mllm.model import Mllm, MllmShape
 from kinsight_train.mllm.picture import preprocess
 
-_POSTURES = ("", "standing", "sitting", "lying")
-_ASPECTS = {name: len(values) for name, values in ATTRIBUTES.items()} | {
-    "posture": len(_POSTURES),
+POSTURES = ("", "standing", "sitting", "lying")
+ASPECTS = {name: len(values) for name, values in ATTRIBUTES.items()} | {
+    "posture": len(POSTURES),
     "position": len(POSITIONS),  # of the whole thing: else no token knows where it stands itself
     "place": len(PLACES),
 }
-_NOTHING = -1
+NOTHING = -1
+_WEIGHTS = {"position": 4.0}  # of an aspect in the loss; 1 else
 _LEAST_SHARE = 0.2  # of a cell, for the thing in it to count
 
 
@@ -65,7 +67,7 @@ class ViewBatches:
             boxes = [(0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))]
         height, width = pixels.shape[:2]
         rows = [_aspects(drawing, row, position(box, width, height)) for row, box in enumerate(boxes)]
-        boxes = [_letterboxed(box, width, height, side) for box in boxes]
+        boxes = [letterboxed_box(box, width, height, side) for box in boxes]
         grids = (side // self.shape.patch_px, int(self.shape.picture_tokens**0.5))
         patches, tokens = (_labels(rows, boxes, side, cells) for cells in grids)
         return preprocess(pixels, side), patches, tokens
@@ -79,7 +81,7 @@ class Eyes(nn.Module):
         self.net = model.net.model.vision_tower
         self.projector = model.net.model.multi_modal_projector
         self._model = [model]  # not a child: only its eyes are trained
-        width = sum(_ASPECTS.values()) + 1
+        width = sum(ASPECTS.values()) + 1
         self.read_patch = nn.Linear(model.shape.vision_hidden, width)
         self.read_token = nn.Linear(model.shape.hidden, width)
 
@@ -95,8 +97,8 @@ def loss_of(eyes: nn.Module, views: Views) -> Losses:
     device = next(eyes.parameters()).device
     patches, tokens = eyes(views.pixels.to(device))
     return {
-        "patches": _loss(patches, views.patches.to(device)),
-        "tokens": _loss(tokens, views.tokens.to(device)),
+        "patches": read_loss(patches, views.patches.to(device)),
+        "tokens": read_loss(tokens, views.tokens.to(device)),
     }
 
 
@@ -104,38 +106,53 @@ def token_accuracy(eyes: Eyes, views: Views) -> dict[str, float]:
     """Share of the picture tokens with a thing whose aspect is read rightly; by aspect, 0..1."""
     with torch.no_grad():
         _, scores = eyes(views.pixels)
-    labels = views.tokens
-    there = labels[..., 0] >= 0
+    return read_rightly(scores, views.tokens)
+
+
+def read_rightly(scores: Tensor, labels: Tensor) -> dict[str, float]:
+    """Share of the cells where an aspect is known whose best score is right; by aspect, 0..1."""
     right, begin = {}, 1
-    for column, (name, count) in enumerate(_ASPECTS.items()):
-        best = scores[..., begin : begin + count].argmax(-1)
-        right[name] = (best == labels[..., column])[there].float().mean().item()
+    for column, (name, count) in enumerate(ASPECTS.items()):
+        best, known = scores[..., begin : begin + count].argmax(-1), labels[..., column] != NOTHING
+        right[name] = (best == labels[..., column])[known].float().mean().item()
         begin += count
     return right
 
 
-def _loss(scores: Tensor, labels: Tensor) -> Tensor:
+def told(shares: Mapping[str, float]) -> str:
+    """ "kind 0.71, colour 0.75"."""
+    return ", ".join(f"{name} {share:.2f}" for name, share in shares.items())
+
+
+def read_loss(scores: Tensor, labels: Tensor) -> Tensor:
+    """Of the scores of every aspect, (pictures, cells, ...), beside what is there; -1: not known."""
     scores = scores.float().flatten(0, 1)
     labels = labels.flatten(0, 1)
     there = labels[:, 0] >= 0
     total = functional.binary_cross_entropy_with_logits(scores[:, 0], there.float())
     begin = 1
-    for column, count in enumerate(_ASPECTS.values()):
-        total = total + functional.cross_entropy(scores[there, begin : begin + count], labels[there, column])
+    for column, (name, count) in enumerate(ASPECTS.items()):
+        own = scores[there, begin : begin + count]
+        loss = functional.cross_entropy(own, labels[there, column], ignore_index=NOTHING)
+        total = total + _WEIGHTS.get(name, 1.0) * loss
         begin += count
     return total
 
 
 def _labels(aspects: list[list[int]], boxes: list[Box], side: int, cells: int) -> np.ndarray:
     """int64 (cells * cells, aspects): those of the thing that fills most of a cell, -1 where none does."""
+    thing = filling(boxes, side, cells)
+    return np.where(thing[:, None] >= 0, np.array(aspects, np.int64)[thing], NOTHING)
+
+
+def filling(boxes: Sequence[Box], side: int, cells: int) -> np.ndarray:
+    """int64 (cells * cells,): row of the box that fills most of a cell of the square, -1 where none does."""
     edges = np.linspace(0, side, cells + 1)
     shares = [
         np.outer(_overlap(edges, box[1], box[3]), _overlap(edges, box[0], box[2])).ravel() for box in boxes
     ]
     share = np.stack(shares)  # (things, cells * cells)
-    best = share.argmax(axis=0)
-    shown = np.array(aspects, np.int64)[best]
-    return np.where(share.max(axis=0)[:, None] >= _LEAST_SHARE, shown, _NOTHING)
+    return np.where(share.max(axis=0) >= _LEAST_SHARE, share.argmax(axis=0), NOTHING)
 
 
 def _overlap(edges: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -146,16 +163,20 @@ def _overlap(edges: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def _aspects(drawing: Drawing, row: int, where: str) -> list[int]:
     thing = drawing.things[row]
-    values = thing.individual.values()
     return [
-        *(ATTRIBUTES[name].index(value) for name, value in values.items()),
-        _POSTURES.index(thing.posture),
+        *looks_of(thing.individual),
+        POSTURES.index(thing.posture),
         POSITIONS.index(where),
         list(PLACES).index(drawing.place),
     ]
 
 
-def _letterboxed(box: Box, width: int, height: int, side: int) -> Box:
+def looks_of(one: Individual) -> list[int]:
+    """Numbers of its attributes' values, in the order of ATTRIBUTES."""
+    return [ATTRIBUTES[name].index(value) for name, value in one.values().items()]
+
+
+def letterboxed_box(box: Box, width: int, height: int, side: int) -> Box:
     """A box in the model's square: the longest side fills it, the picture lies in the middle."""
     scale = side / max(width, height)
     left, top = (side - width * scale) / 2, (side - height * scale) / 2

@@ -18,9 +18,10 @@ from kinsight.drawn import ATTRIBUTES, PLACES
 from kinsight.llm import Picture, Text
 from kinsight.prompt import Parts
 from kinsight.types import Floats
+from kinsight_train.mllm.links import MarkBatch, Marks, mark_batch, marks_of
 from kinsight_train.mllm.model import PADDING, MllmShape, Rows, picture_numbers
 from kinsight_train.mllm.picture import preprocess
-from kinsight_train.mllm.sorts import Lesson, lesson, sort_of_lessons
+from kinsight_train.mllm.sorts import SORTS, Lesson, Sort, lesson, sort_of_lessons
 from kinsight_train.mllm.tokenizer import MllmTokenizer
 
 NO_LABEL = -100
@@ -36,6 +37,7 @@ class Row:
     segment: list[int]
     labels: list[int]  # of a place: the token after it, where it is to be learned; else NO_LABEL
     pixels: list[Floats]  # float32 (3, side, side) each
+    marks: Marks
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class LessonBatch:
 
     rows: Rows
     labels: Tensor  # int64 (rows, length)
+    marks: MarkBatch
+
+    def to(self, device: torch.device) -> LessonBatch:
+        """The same on a device."""
+        return LessonBatch(self.rows.to(device), self.labels.to(device), self.marks.to(device))
 
 
 @dataclass(frozen=True)
@@ -54,31 +61,34 @@ class Lessons:
     seed: int
     rows: int  # of lessons about a photo; more of shorter ones
     shape: MllmShape
+    sorts: Sequence[Sort] = SORTS
     blocks: int = 6  # questions a row
 
     def __call__(self, step: int) -> LessonBatch:
         """The batch of a step: lessons of one sort, as rows of one length waste no padding."""
-        tokenizer = _opened(self.tokenizer, self.shape.picture_tokens)
-        sort = sort_of_lessons(np.random.default_rng((self.seed, step, 0, 5)))
+        tokenizer = opened_tokenizer(self.tokenizer, self.shape.picture_tokens)
+        sort = sort_of_lessons(np.random.default_rng((self.seed, step, 0, 5)), self.sorts)
         rngs = [np.random.default_rng((self.seed, step, row)) for row in range(self.rows * sort.rows)]
         drawn = (sort.make(rng, self.blocks) for rng in rngs)
         return batched([packed(each, tokenizer, self.shape) for each in drawn], tokenizer)
 
 
 @lru_cache(maxsize=1)
-def _opened(file: Path, picture_tokens: int) -> MllmTokenizer:
+def opened_tokenizer(file: Path, picture_tokens: int) -> MllmTokenizer:
+    """The vocabulary of a file, opened once a process."""
     return MllmTokenizer(file, picture_tokens)
 
 
 def packed(each: Lesson, tokenizer: MllmTokenizer, shape: MllmShape) -> Row:
     """One lesson as a row: what the runtime would send for every talk, the common beginning only once."""
-    prefix = tokenizer.prompt(prompt.turns(each.opened, [], ()))[
-        :-1
-    ]  # without the word that begins the answer
+    opening = tokenizer.parts(prompt.turns(each.opened, [], ()))
+    prefix = tokenizer.encode_parts(opening)[:-1]  # without the word that begins the answer
+    marks = marks_of(opening, each, tokenizer, shape)
+    who, role = marks.who[: len(prefix)], marks.role[: len(prefix)]
     tokens, positions, segment, labels = list(prefix), list(range(len(prefix))), [0] * len(prefix), []
     labels += [NO_LABEL] * len(prefix)
     for number, talk in enumerate(each.talks, 1):
-        ids, wanted = _talk(each.opened, talk, tokenizer)
+        ids, wanted, said = _talk(each, talk, tokenizer, shape)
         if ids[: len(prefix)] != prefix:
             raise ValueError("a talk does not begin with the opening of its lesson")
         block = ids[len(prefix) :]
@@ -86,9 +96,11 @@ def packed(each: Lesson, tokenizer: MllmTokenizer, shape: MllmShape) -> Row:
         positions += range(len(prefix), len(ids))
         segment += [number] * len(block)
         labels += [*wanted[len(prefix) + 1 :], NO_LABEL]
+        for own, of_talk in ((who, said.who), (role, said.role)):
+            own += [*of_talk[len(prefix) :], *[0] * (len(ids) - len(of_talk))]
     pictures = [part.pixels for part in each.opened if isinstance(part, Picture)]
     pixels = [preprocess(each, shape.picture_px, shape.picture_tokens) for each in pictures]
-    return Row(tokens, positions, segment, labels, pixels)
+    return Row(tokens, positions, segment, labels, pixels, Marks(who, role, marks.clues))
 
 
 def batched(rows: Sequence[Row], tokenizer: MllmTokenizer) -> LessonBatch:
@@ -100,7 +112,8 @@ def batched(rows: Sequence[Row], tokenizer: MllmTokenizer) -> LessonBatch:
     stacked = np.stack(pictures) if pictures else np.zeros((0, 3, 1, 1), np.float32)
     numbered = picture_numbers(tokens == tokenizer.picture)
     whole = Rows(tokens, positions, segment, numbered, torch.from_numpy(stacked))
-    return LessonBatch(whole, _padded([row.labels for row in rows], NO_LABEL))
+    marks = mark_batch([row.marks for row in rows], tokens.shape[1])
+    return LessonBatch(whole, _padded([row.labels for row in rows], NO_LABEL), marks)
 
 
 def tokenizer_lines(seed: int) -> Iterator[str]:
@@ -120,17 +133,20 @@ def tokenizer_lines(seed: int) -> Iterator[str]:
 
 
 def _talk(
-    opened: Parts, talk: Sequence[tuple[Parts, str]], tokenizer: MllmTokenizer
-) -> tuple[list[int], list[int]]:
-    """Token ids of a whole talk, and of every place its own id where an answer is, NO_LABEL elsewhere."""
+    each: Lesson, talk: Sequence[tuple[Parts, str]], tokenizer: MllmTokenizer, shape: MllmShape
+) -> tuple[list[int], list[int], Marks]:
+    """Token ids of a whole talk, of every place its own id where an answer is, the last prompt's marks."""
     ids: list[int] = []
     wanted: list[int] = []
+    marks = Marks([], [], [])
     for number, (parts, answer) in enumerate(talk):
-        ids = tokenizer.prompt(prompt.turns(opened, list(talk[:number]), parts))
+        sent = tokenizer.parts(prompt.turns(each.opened, list(talk[:number]), parts))
+        marks = marks_of(sent, each, tokenizer, shape)
+        ids = tokenizer.encode_parts(sent)
         wanted += [NO_LABEL] * (len(ids) - len(wanted))
         said = tokenizer.answer(answer)
         ids, wanted = ids + said, wanted + said
-    return ids, wanted
+    return ids, wanted, marks
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3TextConfig, SiglipVisionConfig
+from transformers.models.gemma3.modeling_gemma3 import apply_rotary_pos_emb
 
 from kinsight_train.mllm.picture import MEAN, STD
 from kinsight_train.mllm.tokenizer import BOS, CHAT_TEMPLATE, END, PAD, UNKNOWN, MllmTokenizer
 
 PADDING = -1  # the segment of a place that holds nothing
+_LAYER = re.compile(r"(.*language_model\.layers\.)(\d+)(\..*)")
+_POSITION_SIZE = 3.0  # as of a patch
+_BEGUN = 0.3  # what a begun layer adds, of what a layer adds
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,10 @@ class Rows:
     picture: Tensor  # int64 (rows, length); 0 text, k > 0 a soft token of the row's k-th picture
     pixels: Tensor  # float32 (pictures, 3, side, side), of all rows in reading order, as `preprocess` gives
 
+    def to(self, device: torch.device) -> Rows:
+        """The same on a device."""
+        return Rows(*(each.to(device) for each in vars(self).values()))
+
     def mask(self) -> Tensor:
         """bool (rows, 1, length, length): whether a place (third axis) sees another (fourth)."""
         length = self.tokens.shape[1]
@@ -87,17 +97,24 @@ class Mllm(nn.Module):
 
         The logits of a place are those of the token after it.
         """
-        hidden = self.read(self.embed(rows), rows.positions, rows.mask())
-        return functional.linear(hidden[wanted], self.net.lm_head.weight)
+        return self.logits(self.read(self.embed(rows), rows.positions, rows.mask())[wanted])
 
-    def embed(self, rows: Rows) -> Tensor:
-        """float (rows, length, hidden): scaled token embeddings, and unscaled ones of pictures."""
+    def logits(self, hidden: Tensor) -> Tensor:
+        """float (places, vocabulary) of float (places, hidden), normalised for the output."""
+        return functional.linear(hidden, self.net.lm_head.weight)
+
+    def embed(self, rows: Rows, seen: Tensor | None = None) -> Tensor:
+        """float (rows, length, hidden): scaled token embeddings, and unscaled ones of pictures.
+
+        `seen`: the pictures' embeddings as `see` gives them, where they are there already.
+        """
         text = self.net.model.language_model
         embedded = functional.embedding(rows.tokens, text.embed_tokens.weight) * self.shape.hidden**0.5
         if len(rows.pixels) == 0:
             return embedded
-        seen = self.see(rows.pixels).reshape(-1, self.shape.hidden).to(embedded.dtype)
-        return embedded.masked_scatter((rows.picture > 0)[:, :, None], seen)
+        shown = self.see(rows.pixels) if seen is None else seen
+        shown = shown.reshape(-1, self.shape.hidden).to(embedded.dtype)
+        return embedded.masked_scatter((rows.picture > 0)[:, :, None], shown)
 
     def see(self, pixels: Tensor) -> Tensor:
         """float (pictures, picture tokens, hidden) of float32 (pictures, 3, side, side)."""
@@ -115,14 +132,52 @@ class Mllm(nn.Module):
 
     def read(self, embedded: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         """float (rows, length, hidden), normalised for the output."""
-        done = self.net.model.language_model(
-            inputs_embeds=embedded,
-            attention_mask={"full_attention": mask},
-            position_ids=positions,
-            use_cache=False,
-        )
-        hidden: Tensor = done.last_hidden_state
-        return hidden
+        return self.done(self.states(embedded, positions, mask)[-1])
+
+    def done(self, hidden: Tensor) -> Tensor:
+        """The last layer's hidden states, normalised for the output."""
+        normalised: Tensor = self.net.model.language_model.norm(hidden)
+        return normalised
+
+    def states(
+        self, embedded: Tensor, positions: Tensor, mask: Tensor, depth: int | None = None
+    ) -> list[Tensor]:
+        """float (rows, length, hidden): what goes into every layer, and what comes out of the last.
+
+        With a `depth` only so many layers are read.
+        """
+        text = self.net.model.language_model
+        turned = text.rotary_emb(embedded, positions)
+        states = [embedded]
+        for layer in text.layers[:depth]:
+            states.append(
+                layer(
+                    states[-1],
+                    position_embeddings_global=turned,
+                    position_embeddings_local=turned,
+                    attention_mask=mask,
+                )[0]
+            )
+        return states
+
+    def attention(self, hidden: Tensor, positions: Tensor, mask: Tensor, at: tuple[int, int]) -> Tensor:
+        """Log of how one head looks, float (rows, length, length), -inf where it must not.
+
+        `at` is (layer, head), `hidden` what goes into that layer, `mask` as `Rows.mask` gives it.
+        """
+        text, (number, head) = self.net.model.language_model, at
+        layer = text.layers[number]
+        shape = self.shape
+        width = shape.hidden // shape.heads
+        key_head = head * shape.key_heads // shape.heads
+        own = layer.self_attn
+        normed = layer.input_layernorm(hidden)
+        query = functional.linear(normed, own.q_proj.weight[head * width : (head + 1) * width])
+        key = functional.linear(normed, own.k_proj.weight[key_head * width : (key_head + 1) * width])
+        cos, sin = text.rotary_emb(hidden, positions)
+        query, key = apply_rotary_pos_emb(own.q_norm(query), own.k_norm(key), cos, sin, unsqueeze_dim=0)
+        scores = (query[0] @ key[0].transpose(1, 2)).float() * own.scaling
+        return scores.masked_fill(~mask[:, 0], float("-inf")).log_softmax(-1)
 
 
 def gemma_config(shape: MllmShape, tokenizer: MllmTokenizer) -> Gemma3Config:
@@ -181,6 +236,44 @@ def _initialise(net: Gemma3ForConditionalGeneration) -> None:
             nn.init.normal_(weight, std=weight.shape[0] ** -0.5)
         else:
             nn.init.trunc_normal_(weight, std=weight[0].numel() ** -0.5)
+
+
+def deepened(model: Mllm, new: Mllm, added: Sequence[int]) -> Mllm:
+    """`new`, which has more text layers, with the weights of `model`; layers of numbers `added` are begun.
+
+    A begun layer adds little at first, so that the others are still understood.
+    """
+    count = new.shape.layers
+    kept = [number for number in range(count) if number not in added]
+    if len(kept) != model.shape.layers:
+        raise ValueError(f"{model.shape.layers} layers and {len(added)} more are not {count}")
+    numbered = dict(enumerate(kept))
+    weights = new.state_dict()
+    for name, weight in model.state_dict().items():
+        found = _LAYER.match(name)
+        weights[f"{found[1]}{numbered[int(found[2])]}{found[3]}" if found else name] = weight
+    new.load_state_dict(weights)
+    with torch.no_grad():
+        for number in added:
+            layer = new.net.model.language_model.layers[number]
+            for norm in (layer.post_attention_layernorm, layer.post_feedforward_layernorm):
+                norm.weight.fill_(_BEGUN - 1)  # Gemma's norms are 1 + weight
+    return new
+
+
+def strengthen_positions(model: Mllm) -> None:
+    """Adds to the table of patch positions, in place, waves over the rows and columns of the grid.
+
+    Patches are some 3 in size and the table's learned rows .3, so that what a token shows drowns where it is.
+    """
+    side = model.shape.picture_px // model.shape.patch_px
+    place = torch.linspace(0, torch.pi, side)
+    waves = torch.stack([wave(turns * place) for turns in (0.5, 1, 2) for wave in (torch.sin, torch.cos)])
+    rows, columns = waves[:, :, None].expand(-1, side, side), waves[:, None, :].expand(-1, side, side)
+    code = torch.cat([rows, columns]).flatten(1).T  # (patches, 12)
+    with torch.no_grad():
+        table = model.net.model.vision_tower.vision_model.embeddings.position_embedding.weight
+        table[:, : code.shape[1]] += _POSITION_SIZE * code
 
 
 def save_hf(model: Mllm, tokenizer: MllmTokenizer, folder: Path) -> Path:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kinsight import prompt
-from kinsight.drawn import KINDS, individual, random_scene
+from kinsight.drawn import KINDS, Drawing, Individual, individual, random_scene
 from kinsight.prompt import Asked, Facts, Parts, a_thing
 from kinsight.prompt.question import Kind
 from kinsight_train.mllm.cast import (
+    MOST_REFERENCES,
     VISIBLE,
     Known,
     Rng,
@@ -24,6 +25,7 @@ from kinsight_train.mllm.cast import (
 )
 from kinsight_train.mllm.tasks import (
     OF_A_PHOTO,
+    OF_LOOKS,
     OF_NO_PHOTO,
     Exchange,
     Task,
@@ -33,6 +35,18 @@ from kinsight_train.mllm.tasks import (
     place,
 )
 
+_BARE = 0.8  # share of the rows about looks that have no infos
+_MORE = 2  # questions in such a row, as they are short
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Somebody whose reference picture is in the opening, with the truth about the photo."""
+
+    name: str
+    individual: Individual
+    row: int | None  # of the thing in the photo; None: not there
+
 
 @dataclass(frozen=True)
 class Lesson:
@@ -40,6 +54,8 @@ class Lesson:
 
     opened: Parts
     talks: tuple[tuple[tuple[Parts, str], ...], ...]
+    shown: tuple[Shown, ...] = ()  # by the opening's pictures after the photo, in their order
+    drawing: Drawing | None = None  # the photo, where some are shown
 
 
 def about_a_photo(rng: Rng, blocks: int) -> Lesson:
@@ -59,7 +75,7 @@ def about_a_photo(rng: Rng, blocks: int) -> Lesson:
             talk.append(_turn(scene, opened, rng, noise))
         talks.append(tuple(talk))
     pixels = scene.drawing.pixels if scene.drawing else None
-    return Lesson(prompt.opening(pixels, references), tuple(talks))
+    return Lesson(prompt.opening(pixels, references), tuple(talks), shown_of(opened), scene.drawing)
 
 
 def _turn(scene: Situation, opened: list[Known], rng: Rng, noise: bool) -> tuple[Parts, str]:
@@ -77,6 +93,33 @@ def _turn(scene: Situation, opened: list[Known], rng: Rng, noise: bool) -> tuple
         )
     extra = [one for one in exchange.about if one not in opened]
     return prompt.asking(exchange.question, listed(extra, False, len(opened) + 1), words), exchange.answer
+
+
+def looks_only(rng: Rng) -> Lesson:
+    """A photo with references, without infos, and nothing asked: who of them is where."""
+    scene = situation(rng, even=True)
+    known = [replace(one, concept=replace(one.concept, info="")) for one in scene.known]
+    pixels = scene.drawing.pixels if scene.drawing else None
+    return Lesson(prompt.opening(pixels, listed(known, pictures=True)), (), shown_of(known), scene.drawing)
+
+
+def about_looks(rng: Rng, blocks: int) -> Lesson:
+    """A photo with references and what only pictures tell about them: no facts, mostly no infos."""
+    scene = situation(rng, even=True)
+    known = scene.known
+    if rng.random() < _BARE:
+        known = tuple(replace(one, concept=replace(one.concept, info="")) for one in known)
+    scene = replace(scene, known=known)
+    asked = [_ask(scene, scene.facts(), OF_LOOKS, rng) for _ in range(blocks + _MORE)]
+    talks = tuple(((prompt.asking(one.question, [], ""), one.answer),) for one in asked)
+    pixels = scene.drawing.pixels if scene.drawing else None
+    opened = prompt.opening(pixels, listed(list(known), pictures=True))
+    return Lesson(opened, talks, shown_of(known), scene.drawing)
+
+
+def shown_of(listed_ones: Sequence[Known]) -> tuple[Shown, ...]:
+    """Those of a list that have a picture there."""
+    return tuple(Shown(one.concept.name, one.individual, one.row) for one in listed_ones[:MOST_REFERENCES])
 
 
 def about_one_picture(rng: Rng, blocks: int) -> Lesson:
@@ -138,22 +181,30 @@ class Sort:
     rows: int  # in place of one of the longest sort
 
 
-SORTS = (
+FIRST_SORTS = (
     Sort(about_a_photo, 0.55, 1),
     Sort(about_a_scene, 0.25, 3),
     Sort(about_one_picture, 0.1, 2),
     Sort(about_what_was_told, 0.1, 1),
 )
+"""Of the first lessons: to phrase, to copy, and to see what one picture shows."""
+SORTS = (
+    Sort(about_looks, 0.82, 2),
+    Sort(about_a_photo, 0.1, 1),
+    Sort(about_a_scene, 0.02, 3),
+    Sort(about_what_was_told, 0.06, 1),
+)
+"""Of the lessons after these: to find in the photo whom the references show."""
 
 
-def sort_of_lessons(rng: Rng) -> Sort:
-    """One of SORTS, by their shares."""
-    return SORTS[int(rng.choice(len(SORTS), p=[sort.share for sort in SORTS]))]
+def sort_of_lessons(rng: Rng, sorts: Sequence[Sort] = SORTS) -> Sort:
+    """One of the sorts, by their shares."""
+    return sorts[int(rng.choice(len(sorts), p=[sort.share for sort in sorts]))]
 
 
 def lesson(rng: Rng, blocks: int = 6) -> Lesson:
     """One row of training, of any sort, with so many questions."""
-    return sort_of_lessons(rng).make(rng, blocks)
+    return sort_of_lessons(rng, FIRST_SORTS).make(rng, blocks)
 
 
 def _ask(scene: Situation, facts: Facts, tasks: tuple[tuple[Task, float], ...], rng: Rng) -> Exchange:

@@ -11,6 +11,7 @@ from kinsight.drawn.words import names, tell
 from kinsight.prompt import Facts, a_thing, joined
 from kinsight.prompt.say import NOTHING_TOLD, presence, who_is_there
 from kinsight_train.mllm.cast import (
+    VISIBLE,
     Known,
     Rng,
     Situation,
@@ -41,20 +42,23 @@ Task = Callable[[Situation, Facts, Rng], Exchange | None]
 
 
 def caption(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
-    """Who is where, in which posture, in which place; strangers by their kind and colour."""
+    """Who is where and in which place, strangers by their kind.
+
+    Postures and colours are left to questions: what is seen rightly four times of five is no caption.
+    """
     drawing = scene.drawing
     if drawing is None:
         raise ValueError("a caption needs a photo")
     seen = {one.concept.id for one in facts.accepted}
     said = [
-        f"{one.concept.name} is {_posture(scene, one)}{scene.place(scene.thing(one))}"
+        f"{one.concept.name} is {scene.place(scene.thing(one))}"
         for one in scene.present()
         if one.concept.id in seen
     ]
     if not said:
-        things = sorted(drawing.things, key=lambda thing: thing.xyxy[0])[:3]
-        whole = [f"{a_thing(f'{t.individual.colour} {t.individual.kind}')} {scene.place(t)}" for t in things]
-        said = [f"I see {joined(whole)}"]
+        shows = [thing for thing in drawing.things if thing.visible >= VISIBLE] or list(drawing.things)
+        things = sorted(shows, key=lambda thing: thing.xyxy[0])[:3]
+        said = [f"I see {joined([f'{a_thing(t.individual.kind)} {scene.place(t)}' for t in things])}"]
     return Exchange("caption", prompt.CAPTION, f"{joined(said)}, {PLACE_WORDS[drawing.place]}.")
 
 
@@ -215,6 +219,19 @@ OF_A_PHOTO: tuple[tuple[Task, float], ...] = (
     (untold, 0.3),
 )
 """(task, how often it comes)."""
+OF_LOOKS: tuple[tuple[Task, float], ...] = (
+    (where, 4.0),
+    (whether, 7.0),
+    (doing, 1.2),
+    (colour, 1.0),
+    (wears, 0.7),
+    (neighbour, 0.6),
+    (kind, 0.4),
+    (looks, 0.6),
+    (who, 0.7),
+    (caption, 0.5),
+    (place, 0.4),
+)
 OF_NO_PHOTO: tuple[tuple[Task, float], ...] = ((told, 5.0), (untold, 1.0), (stranger, 0.4))
 
 
@@ -231,11 +248,6 @@ def _present(scene: Situation, facts: Facts, rng: Rng) -> Known | None:
     seen = {one.concept.id for one in facts.accepted}
     people = [one for one in scene.present() if one.concept.id in seen]
     return people[int(rng.integers(len(people)))] if people else None
-
-
-def _posture(scene: Situation, one: Known) -> str:
-    posture = scene.thing(one).posture
-    return f"{posture} " if posture else ""
 
 
 def _questions(one: Known) -> set[str]:

@@ -29,6 +29,7 @@ CHAT_TEMPLATE = (
 
 _OTHERS = 4 + 256 + 1  # pieces: Gemma's four, the bytes and the line break
 _ANGLES = str.maketrans("<>", "  ")  # no piece may hold a part of a control token
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 _SPECIAL = re.compile("|".join(map(re.escape, (PAD, EOS, BOS, UNKNOWN, *CONTROLS))))
 
 
@@ -114,6 +115,17 @@ class MllmTokenizer:
         """Token ids of plain text, in which no control token counts."""
         ids: list[int] = self._model.EncodeAsIds(utf8(text).decode())
         return ids
+
+    def covering(self, text: str, span: tuple[int, int], value: int) -> list[int]:
+        """For every token of a plain text: `value` where it holds a part of text[begin:end], else 0."""
+        begin, end = (len(utf8(text[:at])) for at in span)
+        spread: list[int] = []
+        at = 0
+        for piece in self._model.EncodeAsPieces(utf8(text).decode()):
+            after = at + (1 if _BYTE.fullmatch(piece) else len(piece.replace("\u2581", " ").encode()))
+            spread.append(value if at < end and begin < after else 0)
+            at = after
+        return spread
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of plain ids; control tokens give nothing."""

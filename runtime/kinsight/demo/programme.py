@@ -21,6 +21,7 @@ _RECIPE = Recipe(
     kinds=("dog", "person", "mug", "cat", "robot"),
 )
 WHO = "Who is in this photo?"
+WHICH_PLACE = "Where was this photo taken?"
 NOT_TOLD = "How tall is {name}?"
 _STRANGERS = 4
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
@@ -35,7 +36,6 @@ class Friend:
     question: str  # that the info answers
     picture: Path
     box: Box = _WHOLE  # shares of width and height, 0..1
-    poses: bool = False  # whether it sits, stands or lies
 
     @property
     def name(self) -> str:
@@ -70,15 +70,14 @@ class Programme:
     def questions(self, scenes: Sequence[Scene], sees: bool) -> dict[int, list[str]]:
         """Row of a look -> what is asked about it: about one friend's picture, and one of strangers alone.
 
-        `sees`: whether the language model sees pictures, so that colours can be asked for.
+        `sees`: whether the language model sees pictures, so that the place can be asked for.
         """
         row, friend = self._star(scenes)
         others = [other.name for other in self.friends if other.name not in self.looks[row].present]
         missing = [*self.looks[row].doubles, *others][:1]
         asked = {row: [WHO, f"Where is {friend.name}?"]}
         if sees:
-            asked[row].append(f"What colour is {friend.name}?")
-            asked[row] += [f"What is {friend.name} doing?"] if friend.poses else []
+            asked[row].append(WHICH_PLACE)
         asked[row] += [friend.question, *(f"Is {name} in the photo?" for name in missing)]
         for other, look in enumerate(self.looks):
             if not look.present and len(asked) == 1:
@@ -119,8 +118,7 @@ def _drawn_friends(album: Album, pictures: Sequence[Path]) -> Iterator[Friend]:
         height, width = pupil.drawing.pixels.shape[:2]
         x0, y0, x1, y1 = pupil.drawing.things[0].xyxy
         box = x0 / width, y0 / height, x1 / width, y1 / height
-        poses = bool(pupil.drawing.things[0].posture)
-        yield Friend(lesson, pupil.told[0].question, picture, box, poses)
+        yield Friend(lesson, pupil.told[0].question, picture, box)
 
 
 def _drawn_looks(album: Album, pictures: Sequence[Path]) -> Iterator[Look]:

@@ -23,6 +23,8 @@ _NOT_HERE = re.compile(
     re.I,
 )
 _IS_HERE = re.compile(rf"\b(?:is|are|'s|’s) (?:(?!not\b)\w+ ){{0,2}}{_HERE}", re.I)
+_PLACE = re.compile(r"(?:at|on|in) the (?:(?:top|bottom)(?: left| right)?|left|right|middle)$")
+_THING_PLACED = re.compile(rf"\ban? ([\w -]{{1,40}}?) ({_PLACE.pattern[:-1]})\b")
 _NOBODY = re.compile(r"\b(?:nobody|no one|no-one|noone|empty)\b", re.I)
 _PRONOUN = re.compile(r"\b(?:she|he|it|they)\b", re.I)
 _DOUBTS = re.compile(
@@ -139,7 +141,9 @@ def _left_out(answer: str, facts: Facts, asked: Asked) -> str:
     for concept in due:
         if concept not in named:
             return f"it leaves out {concept.name}"
-    if not due and asked.kind != "caption" and not denies(answer):
+    if not due and asked.kind == "caption":
+        return _other_things(answer, facts)
+    if not due and not denies(answer):
         return "it does not say that nobody is known"
     for seen in facts.accepted:
         if (
@@ -148,6 +152,16 @@ def _left_out(answer: str, facts: Facts, asked: Asked) -> str:
             and _places(seen.position) - _places(answer)
         ):
             return f"it does not say where {seen.concept.name} is"
+    return ""
+
+
+def _other_things(answer: str, facts: Facts) -> str:
+    """What a caption of strangers puts where the facts have something else, all told in their words; ""."""
+    placed = [(thing, found[0]) for thing in facts.others if (found := _PLACE.search(thing))]
+    for said in _THING_PLACED.finditer(answer):
+        there = [words(thing) for thing, place in placed if place == said[2]]
+        if there and not any(set(thing[1:2]) <= set(words(said[1])) for thing in there):
+            return f"it sees a {said[1]} {said[2]}"
     return ""
 
 
