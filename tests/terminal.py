@@ -41,7 +41,7 @@ ONE_THREAD = """
 name = "one-thread"
 providers = ["CPUExecutionProvider"]
 threads = 1
-memory_mb = 1024
+memory_mb = 4096
 """
 
 

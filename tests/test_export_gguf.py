@@ -32,7 +32,7 @@ from tiny_mllm import ANSWERS, SHAPE, asked, make_tokenizer, taught
 pytestmark = pytest.mark.train
 
 CACHE = Path(__file__).parents[1] / "build" / "converter"
-ONE_THREAD = DeviceConfig("test", (), 1, 500)
+ONE_THREAD = DeviceConfig("test", (), 1, 4096)
 ODD = (
     "Lala is a dog.",
     " two  spaces ",
