@@ -161,7 +161,8 @@ def memory_of(references: Mapping[str, Floats]) -> Memory:
 
 def best_scores(shot: Shot, memory: Memory, cohort: Floats, gains: Sequence[float] = ()) -> Floats:
     """float32 (c,): of every concept of a store, in the order of their ids, the score of its best region."""
-    return _best_scores([shot], memory, cohort, gains)[0]
+    scores: Floats = _best_scores([shot], memory, cohort, gains)[0]
+    return scores
 
 
 def _best_scores(
