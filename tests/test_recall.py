@@ -256,7 +256,7 @@ def test_the_mean_of_the_views_counts() -> None:
     memory = memory_of([LALA] * 3, np.stack([far, one, other]))
     middle = (one + other + far) / 3
     length = np.linalg.norm(middle)
-    evidence = weigh(one[None], memory, NOBODY_ELSE, 4, (0.0, 0.01))
+    evidence = weigh(one[None], memory, NOBODY_ELSE, 4, gains=(0.0, 0.01))
     assert evidence.similarities[0, 0] == pytest.approx(1)
     assert evidence.scores[0, 0] == pytest.approx(one @ middle / length - 0.01, abs=1e-6)
     assert evidence.view_ids.tolist() == [[102]]
@@ -267,7 +267,7 @@ def test_the_mean_of_the_views_counts() -> None:
 def test_the_same_view_twice_gains_nothing_and_costs_nothing() -> None:
     for gains in ((), (0.3,)):
         memory = memory_of([LALA] * 3 + [TOM], np.stack([like(0.8)] * 4))
-        scores = weigh(like(1.0)[None], memory, NOBODY_ELSE, 4, gains).scores[0]
+        scores = weigh(like(1.0)[None], memory, NOBODY_ELSE, 4, gains=gains).scores[0]
         assert scores == pytest.approx(np.full(2, like(0.8) @ like(1.0)), abs=1e-6)
 
 
