@@ -72,7 +72,7 @@ def test_a_stranger_stays_unnamed(colour: str, lala: Assistant, blob_photo: Blob
 
 
 def test_somebody_much_alike_is_a_maybe(lala: Assistant, blob_photo: BlobPhoto) -> None:
-    scene = lala.look(blob_photo([Blob((240, 90, 45), HERE)]))
+    scene = lala.look(blob_photo([Blob((240, 75, 30), HERE)]))
     assert [(row, match.concept) for row, match in scene.unsure()] == [(0, "Lala")]
     assert scene.accepted() == []
 
