@@ -16,7 +16,7 @@ COHORT_NEAREST = 4
 """Members of the cohort that a region is held against."""
 COHORT_WEIGHT = 0.75
 """How much their mean cosine counts against a concept."""
-LONE_VIEW = 0.1
+LONE_VIEW = 0.05
 """The most that a best view loses where the others are far: a side shown only once still counts."""
 REFUSED_SHARE = 0.1
 """How much of what sets a negative apart from a view a region must be nearer to the view, at least."""
