@@ -57,6 +57,7 @@ accept_probability = 0.9
 unsure_probability = 0.5
 margin = 0.05
 fitted_on = "drawn world, 400 identities, seed 7"
+gains = [0.05, 0.07]
 [llm]
 file = "llm.gguf"
 sha256 = "<llm.gguf>"

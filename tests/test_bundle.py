@@ -155,6 +155,7 @@ WRONG_KEYS = [
     ("0.8, 0.99", "0.8, 1.01", "'embedder.calibration.curve' is", "probability (0 to 1)"),
     ("0.2, 0.01", "-1.2, 0.01", "'embedder.calibration.curve' is", "similarity (-1 to 1)"),
     (r"\[0.2, 0.01\], \[0.5, 0.5\], ", "", "'embedder.calibration.curve' is", "two or more pairs"),
+    ("^gains = .*", "gains = [0.05, 1.5]", "'embedder.calibration.gains' is [0.05, 1.5]", "from 0 to 1"),
     ("^accept_probability = 0.9", "accept_probability = 0.4", "accept_probability' is below", "as high"),
     ("^margin = 0.05", "margin = 2", "'embedder.calibration.margin' is 2", "from 0 to 1"),
     ("^fitted_on = .*", "", "'embedder.calibration.fitted_on' is missing", "add it"),

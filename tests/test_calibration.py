@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from kinsight.bundle import Calibration, read_bundle
-from kinsight.calibration import MARGIN, PHOTOS, Rates, fit, probability
+from kinsight.calibration import MARGIN, PHOTOS, Rates, fit, needed_score, probability
 from kinsight.types import Floats
 from kinsight_export.parts import rewrite_calibration
 
@@ -61,12 +61,24 @@ def test_the_probability_is_linear_between_the_knots_and_flat_beyond() -> None:
 
 def test_a_fit_keeps_the_right_ones_where_strangers_are_far() -> None:
     same, strangers = drawn(0.8, 0.08, 1000), drawn(0.3, 0.08, 4000, seed=1)
-    calibration = fit(same, strangers, "synthetic")
+    calibration = fit(same, strangers, "synthetic", Rates(towards=0.0))
     assert accepted(same, calibration) == pytest.approx(PHOTOS.keep, abs=0.005)
     assert accepted(strangers, calibration) <= PHOTOS.wrong
     assert accepted(drawn(0.8, 0.08, 4000, seed=2), calibration) == pytest.approx(PHOTOS.keep, abs=0.04)
     assert calibration.margin == MARGIN
     assert calibration.fitted_on == "synthetic"
+
+
+def test_a_part_of_the_gap_to_the_strangers_goes_to_the_right_ones() -> None:
+    same, strangers = drawn(0.8, 0.08, 1000), drawn(0.3, 0.08, 4000, seed=1)
+    ends = np.quantile(same, 1 - PHOTOS.keep), np.quantile(strangers, 1 - PHOTOS.wrong)
+    for towards in (0.0, 1 / 3, 1.0):
+        threshold = ends[0] - towards * (ends[0] - ends[1])
+        rates = Rates(towards=towards)
+        assert needed_score(same, strangers, rates) == pytest.approx(threshold, abs=1e-6)
+        expected = float((same >= threshold).mean())
+        assert accepted(same, fit(same, strangers, "x", rates)) == pytest.approx(expected, abs=0.003)
+    assert needed_score(strangers, same, PHOTOS) == pytest.approx(np.quantile(same, 1 - PHOTOS.wrong))
 
 
 def test_a_fit_keeps_strangers_out_where_they_are_near() -> None:
@@ -80,14 +92,16 @@ def test_a_fit_keeps_strangers_out_where_they_are_near() -> None:
 
 def test_the_shares_can_be_chosen() -> None:
     same, strangers = drawn(0.8, 0.08, 1000), drawn(0.5, 0.08, 4000, seed=1)
-    assert accepted(same, fit(same, strangers, "x", Rates(keep=0.5))) == pytest.approx(0.5, abs=0.005)
+    assert accepted(same, fit(same, strangers, "x", Rates(keep=0.5, towards=0.0))) == pytest.approx(
+        0.5, abs=0.005
+    )
     strict = fit(same, strangers, "x", Rates(keep=0.99, wrong=0.001))
     assert accepted(strangers, strict) == pytest.approx(0.001, abs=0.001)
 
 
 def test_maybe_begins_lower_by_its_own_shares() -> None:
     same, strangers = drawn(0.8, 0.08, 1000), drawn(0.3, 0.08, 4000, seed=1)
-    calibration = fit(same, strangers, "synthetic")
+    calibration = fit(same, strangers, "synthetic", Rates(towards=0.0))
     assert maybe(same, calibration) == pytest.approx(PHOTOS.maybe_keep, abs=0.005)
     assert maybe(strangers, calibration) <= PHOTOS.maybe_wrong
 
@@ -108,7 +122,7 @@ def test_the_curve_is_the_probability_for_equal_shares_of_both() -> None:
         ([0.9] * 20, [0.1] * 20, 1.0),
         ([1.0] * 20, [-1.0] * 20, 1.0),
         ([0.80006] * 20, [0.1] * 20, 1.0),
-        (np.linspace(0.9, 1, 100), np.linspace(0, 0.3, 100), PHOTOS.keep),
+        (np.linspace(0.9, 1, 100), np.linspace(0, 0.3, 100), 1.0),
         ([1.0000001] * 20, [0.3] * 20, 1.0),
     ],
     ids=["two-values", "the-ends", "between-the-digits", "separated", "beyond-one"],

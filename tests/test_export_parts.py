@@ -34,7 +34,9 @@ from kinsight_export.parts import (
     write_part,
 )
 
-CALIBRATION = Calibration(((0.1, 0.0), (0.9, 1.0)), 0.8, 0.4, 0.1, 'the "drawn" world\\seed 7')
+CALIBRATION = Calibration(
+    ((0.1, 0.0), (0.9, 1.0)), 0.8, 0.4, 0.1, 'the "drawn" world\\seed 7', gains=(0.05, 0.07)
+)
 PLAIN = (0.0, 0.0, 0.0)
 LETTERBOX = Preprocess((416, 320), "bgr", 1.0, PLAIN, (1.0, 1.0, 1.0), "letterbox", "centre", 0)
 STRETCH = Preprocess(

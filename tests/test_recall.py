@@ -219,6 +219,29 @@ def test_a_negative_that_is_farther_than_the_best_view_changes_nothing() -> None
     assert match.decision == "accepted"
 
 
+def test_a_region_must_be_clearly_nearer_to_a_view_than_to_a_negative() -> None:
+    negative = like(0.5)
+    lala = np.eye(DIM, dtype=np.float32)[0]
+    for away in (0.5, 0.76, 0.95):
+        region = away * lala + (1 - away) * negative
+        region /= np.linalg.norm(region)
+        needed = region @ negative + 0.1 * (1 - lala @ negative)
+        evidence = weigh(region[None], memory_of([LALA], negatives=[(LALA, negative)]), NOBODY_ELSE, 4)
+        assert evidence.against[0, 0] == pytest.approx(needed, abs=1e-6)
+        assert bool(evidence.proven[0, 0]) == (region @ lala > needed)
+    near = (lala + 0.95 * negative) / np.linalg.norm(lala + 0.95 * negative)
+    (match,), _ = look([near], memory_of([LALA], negatives=[(LALA, negative)]))
+    assert near @ lala > near @ negative and match.decision == "unknown"
+
+
+def test_who_was_mistaken_once_needs_more() -> None:
+    far = np.eye(DIM, dtype=np.float32)[4]
+    for chance, decision in ((0.82, "unsure"), (0.84, "accepted")):
+        (match,), _ = look([like(chance)], memory_of([LALA], negatives=[(LALA, far)]))
+        assert match.decision == decision
+        assert look([like(chance)], memory_of([LALA]))[0][0].decision == "accepted"
+
+
 def test_a_negative_of_another_concept_changes_nothing() -> None:
     region = like(0.9)
     (match,), _ = look([region], memory_of([LALA, TOM], negatives=[(TOM, region)]))
@@ -228,13 +251,24 @@ def test_a_negative_of_another_concept_changes_nothing() -> None:
 # Several views, and what else looks like this
 
 
-def test_the_two_best_views_count() -> None:
-    one, other, far = like(1.0), like(0.95), like(0)
+def test_the_mean_of_the_views_counts() -> None:
+    one, other, far = like(1.0), like(0.95), like(0.6)
     memory = memory_of([LALA] * 3, np.stack([far, one, other]))
-    evidence = weigh(one[None], memory, NOBODY_ELSE, 4)
+    middle = (one + other + far) / 3
+    length = np.linalg.norm(middle)
+    evidence = weigh(one[None], memory, NOBODY_ELSE, 4, gains=(0.0, 0.01))
     assert evidence.similarities[0, 0] == pytest.approx(1)
-    assert evidence.scores[0, 0] == pytest.approx((1 + one @ other) / 2, abs=1e-6)
+    assert evidence.scores[0, 0] == pytest.approx(one @ middle / length - 0.01, abs=1e-6)
     assert evidence.view_ids.tolist() == [[102]]
+    (found,) = weigh(one[None], memory, NOBODY_ELSE, 4).scores[0]
+    assert found == pytest.approx(max(one @ middle, 0.95), abs=1e-6)  # nobody knows what views gain
+
+
+def test_the_same_view_twice_gains_nothing_and_costs_nothing() -> None:
+    for gains in ((), (0.3,)):
+        memory = memory_of([LALA] * 3 + [TOM], np.stack([like(0.8)] * 4))
+        scores = weigh(like(1.0)[None], memory, NOBODY_ELSE, 4, gains=gains).scores[0]
+        assert scores == pytest.approx(np.full(2, like(0.8) @ like(1.0)), abs=1e-6)
 
 
 def test_a_side_that_was_shown_once_still_counts() -> None:
@@ -248,7 +282,7 @@ def test_what_looks_like_many_others_proves_less() -> None:
     common, rare = like(0.9, 0, 0.4, 0.4), like(0.9)
     scores = weigh(np.stack([common, rare]), memory_of([LALA]), cohort, 4).scores[:, 0]
     others = [np.mean([vector @ member for member in cohort[:2]]) for vector in (common, rare)]
-    assert scores == pytest.approx(0.63 - 0.5 * np.array(others), abs=1e-5)
+    assert scores == pytest.approx(0.63 - 0.75 * np.array(others), abs=1e-5)
 
 
 def test_the_concept_itself_in_the_cohort_does_not_speak_against_it() -> None:
@@ -256,7 +290,7 @@ def test_the_concept_itself_in_the_cohort_does_not_speak_against_it() -> None:
     with_lala = np.vstack([strangers, np.eye(DIM, dtype=np.float32)[:1]])
     query = like(0.9)
     score = weigh(query[None], memory_of([LALA]), with_lala, 4).scores[0, 0]
-    assert score == pytest.approx(0.63 - 0.5 * np.mean(strangers @ query), abs=1e-5)
+    assert score == pytest.approx(0.63 - 0.75 * np.mean(strangers @ query), abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -309,8 +343,10 @@ def test_the_whole_photo_contradicts_no_category() -> None:
 
 
 def test_the_evidence_needed_lies_half_way_to_certainty() -> None:
-    assert needed_probability("dog", "dog", 0.9, RULES) == 0.8
-    assert needed_probability("dog", "cat", 0.9, RULES) == pytest.approx(0.9)
+    memory = memory_of([LALA, TOM], negatives=[(TOM, like(0))], categories={LALA: "dog"})
+    assert needed_probability(memory, LALA, "dog", 0.9, RULES) == 0.8
+    assert needed_probability(memory, LALA, "cat", 0.9, RULES) == pytest.approx(0.9)
+    assert needed_probability(memory, TOM, "cat", 0.9, RULES) == pytest.approx(0.8 + 0.2 / 7)
 
 
 # Many views
@@ -353,12 +389,11 @@ def test_the_matches_are_those_of_an_exhaustive_comparison(seed: int) -> None:
         expected = []
         for concept in range(1, 7):
             near = np.where(owners == concept, views @ region, -2)
-            against = max(
-                (float(region @ vector) for owner, vector in negatives if owner == concept), default=-1
-            )
-            best_two = np.array([max(np.sort(near)[-2:].mean(), near.max() - 0.05)])
-            proven = near.max() > against
-            chance = float(np.clip(best_two.mean() / STEEP, 0, 1)) if proven else 0.0
+            view = views[near.argmax()]
+            refused = [vector for owner, vector in negatives if owner == concept]
+            against = max((region @ vector + 0.1 * (1 - view @ vector) for vector in refused), default=-1)
+            score = max(near[owners == concept].mean(), near.max() - 0.05)
+            chance = float(np.clip(score / STEEP, 0, 1)) if near.max() > against else 0.0
             expected.append((-chance, -float(near.max()), concept, 101 + int(near.argmax())))
         best = sorted(expected)[:CANDIDATES]
         assert [(match.concept_id, match.view_id) for match in matches] == [row[2:] for row in best]

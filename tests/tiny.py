@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from kinsight.bundle import Bundle, Calibration, EmbedderPart, Preprocess
-from kinsight.calibration import fit
+from kinsight.calibration import Rates, fit
 from kinsight.config import load_device
 from kinsight.embed import Embedder
 from kinsight.types import Box, Floats, Pixels
@@ -209,7 +209,8 @@ def fit_on_blobs(part: EmbedderPart, seed: int = 7) -> Calibration:
     vectors = embedder.images(crops).reshape(len(colours), _PICTURES, -1)
     same = np.einsum("id,ipd->ip", vectors[:, 0], vectors[:, 1:]).ravel()
     strangers = np.einsum("id,jpd->ijp", vectors[:, 0], vectors[:, 1:])[~np.eye(len(colours), dtype=bool)]
-    return fit(same, strangers.ravel(), f"blobs of {len(colours)} colours, seed {seed}")
+    fitted_on = f"blobs of {len(colours)} colours, seed {seed}"
+    return fit(same, strangers.ravel(), fitted_on, Rates(towards=0.0))
 
 
 def _crop(colour: tuple[int, ...], rng: np.random.Generator) -> Pixels:

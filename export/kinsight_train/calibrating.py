@@ -16,7 +16,7 @@ from kinsight.evaluate.pocket import region_at
 from kinsight.image import crop
 from kinsight.types import Floats
 
-RATES = Rates(keep=0.96, wrong=0.04, maybe_keep=0.97, maybe_wrong=0.05)
+RATES = Rates(keep=0.96, wrong=0.04, towards=0.0, maybe_keep=0.97, maybe_wrong=0.05)
 """Half of the strangers here are look-alikes, so their rate may speak; "maybe" is a narrow band below."""
 STORE = 20
 """Concepts in the store that a stranger is held against."""

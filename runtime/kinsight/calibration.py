@@ -12,6 +12,9 @@ from kinsight.types import Floats
 MARGIN = 0.05
 """How much more probable than the next concept an accepted one must be."""
 
+LEAST_SCORES = 10
+"""Scores of each kind that a fit needs."""
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -19,6 +22,9 @@ class Rates:
 
     keep: float = 0.9  # of the right ones accepted; the rest is given up to stay silent before strangers
     wrong: float = 0.03  # of strangers that may be named; where they look too much alike, fewer are accepted
+    towards: float = (
+        1 / 3
+    )  # where strangers are farther: the part of the gap between both that goes to the right ones
     maybe_keep: float = 0.97  # the same for "maybe": from there on a match is worth a question
     maybe_wrong: float = 0.1
 
@@ -61,17 +67,18 @@ def fit(same: Floats, strangers: Floats, fitted_on: str, rates: Rates = PHOTOS) 
     (m,): similarity of a photo to the nearest reference of a store without its identity. The curve is Platt's
     sigmoid (Platt 1999, "Probabilistic outputs for support vector machines") for equal shares of both.
     A fit set holds few look-alikes, so the rate of wrong names alone would put the threshold too low for
-    strangers of the same kind: the threshold is the highest that still accepts `rates.keep` of the right
-    ones, or a higher one where more than `rates.wrong` of the strangers lie above that. "Maybe" begins lower,
-    by the same rule with its own rates. Where the same look no more alike than strangers, nobody is named.
+    strangers of the same kind: the threshold is where `rates.keep` of the right ones are accepted, less the
+    part `rates.towards` of the gap to where `rates.wrong` of the strangers lie above it - or there, where
+    there is no gap. "Maybe" begins lower, by the same rule with its own rates. Where the same look no more
+    alike than strangers, nobody is named.
     Raises ValueError on fewer than 10 of either.
     """
-    if len(same) < 10 or len(strangers) < 10:
-        raise ValueError(
-            f"expected at least 10 similarities of each kind, got {len(same)} and {len(strangers)}"
-        )
-    threshold = _threshold(same, strangers, rates.keep, rates.wrong)
-    maybe = _threshold(same, strangers, rates.maybe_keep, rates.maybe_wrong)
+    if min(len(same), len(strangers)) < LEAST_SCORES:
+        found = f"{len(same)} and {len(strangers)}"
+        raise ValueError(f"expected at least {LEAST_SCORES} similarities of each kind, got {found}")
+    threshold = needed_score(same, strangers, rates)
+    at_least = replace(rates, keep=rates.maybe_keep, wrong=rates.maybe_wrong)
+    maybe = min(needed_score(same, strangers, at_least), threshold)
     slope, offset = _platt(same, strangers)
     low, high = float(min(same.min(), strangers.min())), float(max(same.max(), strangers.max()))
     evenly = np.linspace(low - _BEYOND, high + _BEYOND, _KNOTS)
@@ -86,8 +93,11 @@ def fit(same: Floats, strangers: Floats, fitted_on: str, rates: Rates = PHOTOS) 
     return replace(silent, accept_probability=accept, unsure_probability=min(unsure, accept))
 
 
-def _threshold(same: Floats, strangers: Floats, keep: float, wrong: float) -> float:
-    return max(float(np.quantile(same, 1 - keep)), float(np.quantile(strangers, 1 - wrong)))
+def needed_score(same: Floats, strangers: Floats, rates: Rates = PHOTOS) -> float:
+    """From where on a score is accepted, see `fit`; the same arrays."""
+    kept = float(np.quantile(same, 1 - rates.keep))
+    met = float(np.quantile(strangers, 1 - rates.wrong))
+    return max(kept - rates.towards * (kept - met), met)
 
 
 def _platt(same: Floats, strangers: Floats) -> tuple[float, float]:

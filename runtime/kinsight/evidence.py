@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from kinsight.index import Index, cosines
 from kinsight.types import Floats
 
-COHORT_NEAREST = 8
+COHORT_NEAREST = 4
 """Members of the cohort that a region is held against."""
-COHORT_WEIGHT = 0.5
+COHORT_WEIGHT = 0.75
 """How much their mean cosine counts against a concept."""
 LONE_VIEW = 0.05
-"""The most that a best view loses where the second best is far: a side shown only once still counts."""
+"""The most that a best view loses where the others are far: a side shown only once still counts."""
+REFUSED_SHARE = 0.1
+"""How much of what sets a negative apart from a view a region must be nearer to the view, at least."""
 _FIRST_VIEWS = 64
+_LEAST_ACCORD = 1e-3
 
 Ids = NDArray[np.int64]
 
@@ -43,6 +46,21 @@ class Memory:
         """How many concepts have a view."""
         return len(np.unique(self.view_concepts))
 
+    @cached_property
+    def mistaken(self) -> frozenset[int]:
+        """Ids of the concepts with a negative: there is somebody whom recall took for them."""
+        return frozenset(self.negative_concepts.tolist())
+
+    @cached_property
+    def least_accord(self) -> float:
+        """How alike the views of the concept are whose views differ most: length of their mean, 0..1."""
+        order = np.argsort(self.view_concepts, kind="stable")
+        if len(order) == self.shown:
+            return 1.0
+        starts = np.flatnonzero(np.diff(self.view_concepts[order], prepend=-1))
+        several = np.diff(np.append(starts, len(order))) > 1
+        return float(_accord(self.views.vectors[order], starts)[several].min())
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -51,25 +69,37 @@ class Evidence:
     concepts: Ids  # int64 (c,), concept ids
     similarities: Floats  # float32 (m, c), cosine with the best view
     view_ids: Ids  # int64 (m, c), of the best view
-    against: Floats  # float32 (m, c), cosine with the nearest negative, -1 where there is none
+    against: (
+        Floats  # float32 (m, c), what the similarity must exceed for the negatives, -1 where there is none
+    )
     scores: Floats  # float32 (m, c), -1.5..1.5: what the calibration's curve is fitted on
 
     @property
     def proven(self) -> NDArray[np.bool_]:
-        """bool (m, c): nearer to a view than to any negative; all else proves nothing, at any threshold."""
+        """bool (m, c): clearly nearer to a view than to any negative; else it is nobody, at any threshold."""
         return self.similarities > self.against
 
 
-def weigh(vectors: Floats, memory: Memory, cohort: Floats, wanted: int, also: Ids | None = None) -> Evidence:
+def weigh(
+    vectors: Floats,
+    memory: Memory,
+    cohort: Floats,
+    wanted: int,
+    also: Ids | None = None,
+    gains: Sequence[float] = (),
+) -> Evidence:
     """Evidence of m vectors, float32 (m, dim), for the concepts that can be among the `wanted` first.
 
     Those whose ids are in `also`, int64, are there in any case.
 
-    The score of a concept is the mean cosine with its two best views, at least the best less LONE_VIEW (its
-    only view: the cosine), less COHORT_WEIGHT times the mean cosine with the COHORT_NEAREST nearest of
-    `cohort`, float32 (g, dim), unit length: a region that looks like many others proves less (test
-    normalisation, Auckenthaler et al. 2000, "Score normalization for text-independent speaker verification
-    systems", here with means only). The member nearest to the concept
+    The score of a concept is the cosine with the mean of its views (prototypes, Snell et al. 2017,
+    "Prototypical networks for few-shot learning"), less what everybody gains by having as many views:
+    `gains` for two, three, ... of them, the last one for more, and never more than views so alike can bring.
+    Where there are no `gains` it is the mean of the cosines, which gains nothing.
+    It is at least the best view's cosine less LONE_VIEW. From this goes COHORT_WEIGHT times the mean cosine
+    with the COHORT_NEAREST nearest of `cohort`, float32 (g, dim), unit length: a region that looks like many
+    others proves less (test normalisation, Auckenthaler et al. 2000, "Score normalization for
+    text-independent speaker verification systems", here with means only). The member nearest to the concept
     is left out, since it may be the concept itself. The search goes so deep that whoever is left out scores
     below `wanted` proven concepts in every region.
     """
@@ -79,16 +109,18 @@ def weigh(vectors: Floats, memory: Memory, cohort: Floats, wanted: int, also: Id
     while True:
         rows, near = memory.views.search(vectors, depth)
         near_ones = np.union1d(memory.view_concepts[rows], named)
-        evidence = _of(near_ones, vectors, memory, cohort)
+        evidence = _of(near_ones, vectors, memory, cohort, gains)
         if depth == len(memory.views):
             return evidence
-        left_out = near[:, -1:] - COHORT_WEIGHT * _least_cohort(vectors, cohort)
+        farther = near[:, -1:]  # no view of those left out is nearer, and their mean not by more than this:
+        left_out = np.maximum(farther, farther / max(memory.least_accord, _LEAST_ACCORD))
+        left_out = left_out - COHORT_WEIGHT * _least_cohort(vectors, cohort)
         if ((evidence.proven & (evidence.scores >= left_out)).sum(axis=1) >= wanted).all():
             return evidence
         depth = min(4 * depth, len(memory.views))
 
 
-def _of(concepts: Ids, vectors: Floats, memory: Memory, cohort: Floats) -> Evidence:
+def _of(concepts: Ids, vectors: Floats, memory: Memory, cohort: Floats, gains: Sequence[float]) -> Evidence:
     """All that there is on these concepts, int64 (c,), exactly."""
     if not len(concepts):
         none = np.zeros((len(vectors), 0), np.float32)
@@ -98,13 +130,35 @@ def _of(concepts: Ids, vectors: Floats, memory: Memory, cohort: Floats) -> Evide
     owners, views = memory.view_concepts[rows], memory.views.vectors[rows]
     starts = np.searchsorted(owners, concepts)
     near = cosines(views, vectors).T
-    best, at, second = _two_best(near, starts)
-    scores = np.maximum((best + second) / 2, best - LONE_VIEW)
+    best, first = _best(near, starts)
+    scores = np.maximum(_central(near, views, starts, gains), best - LONE_VIEW)
     if len(cohort) > 1:
         itself = np.maximum.reduceat(cosines(views, cohort), starts, axis=0).argmax(axis=1)
         scores = scores - COHORT_WEIGHT * _cohort_means(cosines(vectors, cohort))[:, itself]
-    against = _against(vectors, concepts, memory)
-    return Evidence(concepts, best, memory.view_ids[rows[at]], against, scores)
+    against = _against(vectors, concepts, memory, rows[first])
+    return Evidence(concepts, best, memory.view_ids[rows[first]], against, scores)
+
+
+def _central(near: Floats, views: Floats, starts: Ids, gains: Sequence[float]) -> Floats:
+    """float32 (m, c): of cosines (m, n), those with the mean of each concept's views, less its gain."""
+    counts = np.diff(np.append(starts, len(views)))
+    if counts.max() == 1:
+        return near
+    means: Floats = (np.add.reduceat(near, starts, axis=1) / counts).astype(np.float32)
+    if not gains:
+        return means
+    accord = np.maximum(_accord(views, starts), np.float32(_LEAST_ACCORD))
+    gained = np.array([0.0, *gains], np.float32)[np.minimum(counts - 1, len(gains))]
+    central: Floats = means / accord - np.minimum(gained, 1 / accord - 1)
+    return central
+
+
+def _accord(views: Floats, starts: Ids) -> Floats:
+    """float32 (c,), 0..1: length of the mean of each concept's views, 1 where all are the same."""
+    counts = np.diff(np.append(starts, len(views)))
+    sums = np.add.reduceat(views, starts, axis=0)
+    lengths: Floats = np.minimum(np.linalg.norm(sums, axis=1) / counts, 1).astype(np.float32)
+    return lengths
 
 
 def _cohort_means(cosines: Floats) -> Floats:
@@ -117,19 +171,16 @@ def _cohort_means(cosines: Floats) -> Floats:
     return means
 
 
-def _two_best(near: Floats, starts: Ids) -> tuple[Floats, Ids, Floats]:
+def _best(near: Floats, starts: Ids) -> tuple[Floats, Ids]:
     """Of cosines (m, n) whose columns lie together by concept, each from one of `starts` (c,) on:
 
-    the best (m, c), its column (m, c), and the second best (m, c), which is the best if it is alone.
+    the best (m, c), and its column (m, c).
     """
     n = near.shape[1]
     counts = np.diff(np.append(starts, n))
     best = np.maximum.reduceat(near, starts, axis=1)
     columns = np.where(near == np.repeat(best, counts, axis=1), np.arange(n), n)
-    at = np.minimum.reduceat(columns, starts, axis=1)
-    others = near.copy()
-    np.put_along_axis(others, at, -np.inf, axis=1)
-    return best, at, np.where(counts > 1, np.maximum.reduceat(others, starts, axis=1), best)
+    return best, np.minimum.reduceat(columns, starts, axis=1)
 
 
 def _least_cohort(vectors: Floats, cohort: Floats) -> Floats:
@@ -140,12 +191,18 @@ def _least_cohort(vectors: Floats, cohort: Floats) -> Floats:
     return least
 
 
-def _against(vectors: Floats, concepts: Ids, memory: Memory) -> Floats:
-    """float32 (m, c): cosine with the nearest negative of each concept, -1 where it has none."""
-    nearest = np.full((len(vectors), len(concepts)), -1.0, np.float32)
+def _against(vectors: Floats, concepts: Ids, memory: Memory, nearest: Ids) -> Floats:
+    """float32 (m, c): what a similarity must exceed, -1 where a concept has no negative.
+
+    For each negative its cosine, and REFUSED_SHARE of the distance (1 less the cosine) from it to the nearest
+    view, which is row `nearest`, int64 (m, c), of all views; the most counts.
+    """
+    against = np.full((len(vectors), len(concepts)), -1.0, np.float32)
     if len(memory.negatives):
         near = cosines(memory.negatives, vectors).T
         for column in np.flatnonzero(np.isin(concepts, memory.negative_concepts)):
-            own = near[:, memory.negative_concepts == concepts[column]]
-            nearest[:, column] = own.max(axis=1)
-    return nearest
+            own = memory.negative_concepts == concepts[column]
+            views, which = np.unique(nearest[:, column], return_inverse=True)
+            apart = 1 - cosines(memory.views.vectors[views], memory.negatives[own])[which]
+            against[:, column] = (near[:, own] + np.float32(REFUSED_SHARE) * apart).max(axis=1)
+    return against

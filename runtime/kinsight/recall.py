@@ -18,6 +18,8 @@ CANDIDATES = 3
 PERSONS = frozenset({"person", "people", "man", "woman", "boy", "girl", "child", "baby"})
 """Categories, casefolded, of those who are known by their face where a bundle can see faces."""
 _SURE_LABEL = 0.5
+_CONTRADICTED = 1 / 2
+_MISTAKEN = 1 / 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +49,7 @@ def recall(
     if faces is None or rules.faces is None:
         rules, faces = replace(rules, faces=None), np.zeros((len(vectors), 0), np.float32)
     also = _known_faces(faces, memory, rules)
-    evidence = weigh(vectors, memory, rules.cohort, CANDIDATES + 1, also)
+    evidence = weigh(vectors, memory, rules.cohort, CANDIDATES + 1, also, rules.calibration.gains)
     near = _face_cosines(faces, evidence.concepts, memory, rules)
     chances = probability(evidence.scores, rules.calibration)
     if rules.faces is not None:
@@ -70,12 +72,18 @@ def is_person(category: str) -> bool:
     return category.strip().casefold() in PERSONS
 
 
-def needed_probability(category: str, label: str, score: float, rules: Rules) -> float:
-    """To be accepted: more where the detector surely sees another kind than the user gave."""
+def needed_probability(memory: Memory, concept_id: int, label: str, score: float, rules: Rules) -> float:
+    """To be accepted: more where the detector surely sees another kind than the user gave, and a little more
+    where there is somebody who was mistaken for this one, as a negative says.
+    """
+    category = memory.categories.get(concept_id, "")
     by_face = rules.faces is not None and is_person(category)
     needed = (rules.faces if by_face and rules.faces else rules.calibration).accept_probability
-    contradicted = _contradicted(category, label, score, rules.vocabulary)
-    return needed + (1 - needed) / 2 if contradicted else needed
+    if is_contradicted(category, label, score, rules.vocabulary):
+        return needed + (1 - needed) * _CONTRADICTED
+    if concept_id in memory.mistaken:
+        return needed + (1 - needed) * _MISTAKEN
+    return needed
 
 
 def is_refused(match: Match) -> bool:
@@ -149,7 +157,7 @@ def _decide(
         return row
     best, calibration = row[0], rules.calibration
     category = memory.categories.get(best.concept_id, "")
-    needed = needed_probability(category, label, score, rules)
+    needed = needed_probability(memory, best.concept_id, label, score, rules)
     if rules.faces is not None and is_person(category):
         if best.face is None:
             needed = np.inf
@@ -165,7 +173,7 @@ def _decide(
     return (replace(best, decision=decision), *row[1:])
 
 
-def _contradicted(category: str, label: str, score: float, vocabulary: frozenset[str]) -> bool:
+def is_contradicted(category: str, label: str, score: float, vocabulary: frozenset[str]) -> bool:
     """Whether the detector surely sees another kind than the user gave, where it knows both kinds."""
     given, seen = category.casefold(), label.casefold()
     return score >= _SURE_LABEL and given != seen and {given, seen} <= vocabulary

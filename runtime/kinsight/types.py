@@ -83,7 +83,7 @@ class Match:
     margin: float  # probability minus that of the next concept, -1..1
     decision: Decision
     score: float = 0.0  # what the probability was read off for: the similarities, less the cohort's
-    against: float = -1.0  # cosine with the concept's nearest negative, -1 where it has none
+    against: float = -1.0  # what the similarity must exceed for the concept's negatives, -1 where it has none
     face: float | None = None  # cosine of the faces; None where one of them was not seen, or nobody looked
 
 

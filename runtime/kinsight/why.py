@@ -7,7 +7,14 @@ import numpy as np
 from kinsight.evidence import Memory
 from kinsight.image import contact_sheet, crop, decode
 from kinsight.prompt import a_thing, place
-from kinsight.recall import CANDIDATES, Rules, is_person, is_refused, needed_probability
+from kinsight.recall import (
+    CANDIDATES,
+    Rules,
+    is_contradicted,
+    is_person,
+    is_refused,
+    needed_probability,
+)
 from kinsight.store import Store
 from kinsight.types import Box, Match, Pixels, Scene
 
@@ -27,10 +34,12 @@ def why_lines(scene: Scene, memory: Memory, rules: Rules) -> list[str]:
         score = 0.0 if whole else float(scene.regions.scores[row])
         where = "whole photo" if whole else f"region {row + 1}, {label} {score:.2f}, {place(scene, row)}"
         category = memory.categories.get(best.concept_id, "")
-        needed = needed_probability(category, label, score, rules)
+        needed = needed_probability(memory, best.concept_id, label, score, rules)
         line = f"{where}: {explain(best, rules, needed)}"
-        if needed > rules.calibration.accept_probability:
+        if is_contradicted(category, label, score, rules.vocabulary):
             line += f"; more was needed, as the detector sees {a_thing(label)} and not {a_thing(category)}"
+        elif best.concept_id in memory.mistaken:
+            line += f"; more was needed, as something else was mistaken for {best.concept} once"
         if rules.faces is not None and is_person(category) and best.face is None:
             line += f"; a face to compare was not seen, so {best.concept} is a maybe at most"
         if _gave_way(best, rules) and best.concept_id in decided:

@@ -94,6 +94,7 @@ _CALIBRATION = Table(
         "margin": Key(_SHARE),
         "fitted_on": Key(_LINE),
         "estimated": optional(FLAG, False),
+        "gains": optional(several(_SHARE), ()),
     },
     required=False,
 )

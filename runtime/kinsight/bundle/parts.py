@@ -80,10 +80,11 @@ class Calibration:
     margin: float  # 0..1, over the next concept
     fitted_on: str  # in words
     estimated: bool = False  # nothing was measured: said wherever it is used
+    gains: tuple[float, ...] = ()  # 0..1, what anybody's score gains with two, three, ... views
 
     def table(self) -> dict[str, Any]:
-        """As it stands in bundle.toml, where a measured one need not say so."""
-        return {**asdict(self), "estimated": self.estimated or None}
+        """As it stands in bundle.toml, where a measured one need not say so, nor one that knows no gains."""
+        return {**asdict(self), "estimated": self.estimated or None, "gains": self.gains or None}
 
 
 @dataclass(frozen=True)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinsight.bundle import Calibration
-from kinsight.calibration import fit
+from kinsight.calibration import LEAST_SCORES, fit, needed_score
 from kinsight.errors import ConfigError
 from kinsight.evaluate.shots import Shot
-from kinsight.evidence import COHORT_NEAREST, Memory, weigh
+from kinsight.evidence import Memory, weigh
 from kinsight.index import Index
 from kinsight.recall import Rules
 from kinsight.types import Floats
 
-LEAST_COHORT = COHORT_NEAREST + 2
+LEAST_COHORT = 10
 """With fewer identities there is no cohort: who is left of it would say more of them than of the region."""
 STORE_SIZE = 15
-"""References in the simulated stores of a fit: the more there are, the nearer strangers come."""
+"""Concepts in the simulated stores of a fit: the more there are, the nearer strangers come."""
 FOLDS = 20
 """At most so many fits; with fewer identities each is judged by the fit on all others."""
+MOST_VIEWS = 3
+"""How many views of a concept a fit tries; more gain as much."""
 _STORES = 10
+_CHOICES = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,32 +43,79 @@ def fit_on(shots: Sequence[Shot], fitted_on: str, seed: int = 0) -> Fitted:
 
     The reference of a photo is its hand-drawn box, else the region that looks most like the identity's other
     photos: what a person would have pointed at. A member of the cohort is the mean of an identity's
-    references; an identity is never held against itself. Strangers: each photo against stores of STORE_SIZE
-    references of other identities. Raises ConfigError where there are too few photos for a fit.
+    references; an identity is never held against itself. What scores gain with two views and with three is
+    how much higher the same rule puts the threshold there. Raises ConfigError where there are too few photos
+    for a fit.
     """
     rng = np.random.default_rng(seed)
-    references = np.stack([reference(shot, shots) for shot in shots])
-    identities = np.array([shot.identity for shot in shots])
-    names = np.unique(identities)
-    cohort = np.stack([_mean(references[identities == name]) for name in names])
-    members = names if len(names) >= LEAST_COHORT else names[:0]
-    cohort = cohort[: len(members)]
-    memory = memory_of({str(row): view[None] for row, view in enumerate(references)})
-    same: list[float] = []
-    strangers: list[float] = []
-    for row, shot in enumerate(shots):
-        nearest = best_scores(shot, memory, cohort[members != shot.identity])
-        own = identities == shot.identity
-        same.extend(nearest[own & (np.arange(len(shots)) != row)])
-        if (size := min(STORE_SIZE, int((~own).sum()))) > 0:
-            stores = (rng.choice(nearest[~own], size, replace=False) for _ in range(_STORES))
-            strangers.extend(store.max() for store in stores)
+    trial = _Trial.of(shots)
     try:
-        calibration = fit(np.array(same, np.float32), np.array(strangers, np.float32), fitted_on)
+        same, strangers = trial.scores(1, rng)
+        calibration = fit(same, strangers, fitted_on)
     except ValueError as error:
-        few = f"{len(shots)} photos of {len(names)} identities are too few to fit on"
+        few = f"{len(shots)} photos of {len(trial.names)} identities are too few to fit on"
         raise ConfigError(f"{few} ({error})", "give more identities, or more photos of each") from None
-    return Fitted(calibration, cohort)
+    needed = [needed_score(same, strangers)]
+    for views in range(2, MOST_VIEWS + 1):
+        same, strangers = trial.scores(views, rng)
+        if min(len(same), len(strangers)) < LEAST_SCORES:
+            break
+        needed.append(max(needed[-1], needed_score(same, strangers)))
+    gains = tuple(round(float(score - needed[0]), 4) for score in needed[1:])
+    return Fitted(replace(calibration, gains=gains), trial.cohort)
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """Photos of several identities, each with the reference that it would be."""
+
+    shots: Sequence[Shot]
+    identities: NDArray[np.str_]  # one a shot
+    names: NDArray[np.str_]
+    references: Floats  # float32 (shots, dim)
+    cohort: Floats  # float32 (g, dim), the names' means; none of too few
+
+    @staticmethod
+    def of(shots: Sequence[Shot]) -> _Trial:
+        references = np.stack([reference(shot, shots) for shot in shots])
+        identities = np.array([shot.identity for shot in shots])
+        names = np.unique(identities)
+        cohort = np.stack([_mean(references[identities == name]) for name in names])
+        return _Trial(
+            shots, identities, names, references, cohort if len(names) >= LEAST_COHORT else cohort[:0]
+        )
+
+    def scores(self, views: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+        """float32 (n,): photos against so many views of their own identity; (m,): against stores of others.
+
+        Of each identity up to _CHOICES sets of views are drawn by lot, or each view alone is one.
+        """
+        sets = [rows for name in self.names for rows in self._sets(name, views, rng)]
+        if not sets:
+            return np.zeros(0, np.float32), np.zeros(0, np.float32)
+        owners = np.array([self.identities[rows[0]] for rows in sets])
+        memory = memory_of({str(number): self.references[list(rows)] for number, rows in enumerate(sets)})
+        same: list[Floats] = []
+        strangers: list[Floats] = []
+        for name in self.names:
+            members = self.cohort[self.names != name] if len(self.cohort) else self.cohort
+            photos = np.flatnonzero(self.identities == name).tolist()
+            scores = _best_scores([self.shots[row] for row in photos], memory, members, (0.0,))
+            unseen = [[row not in rows for rows in sets] for row in photos]
+            same.append(scores[np.array(unseen) & (owners == name)])
+            others, firsts, counts = np.unique(owners, return_index=True, return_counts=True)
+            rows = np.flatnonzero(others != name)
+            for _ in range(_STORES if len(rows) else 0):
+                stored = rng.permutation(rows)[:STORE_SIZE]
+                drawn = firsts[stored] + rng.integers(counts[stored], size=(len(photos), len(stored)))
+                strangers.append(np.take_along_axis(scores, drawn, axis=1).max(axis=1))
+        none = [np.zeros(0, np.float32)]
+        return np.concatenate(same + none), np.concatenate(strangers + none)
+
+    def _sets(self, name: np.str_, views: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
+        own = np.flatnonzero(self.identities == name).tolist()
+        every = list(combinations(own, views))
+        return every if views == 1 else [every[row] for row in rng.permutation(len(every))[:_CHOICES]]
 
 
 def cross_fitted(
@@ -107,10 +159,20 @@ def memory_of(references: Mapping[str, Floats]) -> Memory:
     )
 
 
-def best_scores(shot: Shot, memory: Memory, cohort: Floats) -> Floats:
+def best_scores(shot: Shot, memory: Memory, cohort: Floats, gains: Sequence[float] = ()) -> Floats:
     """float32 (c,): of every concept of a store, in the order of their ids, the score of its best region."""
-    evidence = weigh(shot.vectors, memory, cohort, len(memory.names))
-    scores: Floats = evidence.scores.max(axis=0)
+    scores: Floats = _best_scores([shot], memory, cohort, gains)[0]
+    return scores
+
+
+def _best_scores(
+    shots: Sequence[Shot], memory: Memory, cohort: Floats, gains: Sequence[float] = ()
+) -> Floats:
+    """float32 (shots, c): as `best_scores` of each."""
+    vectors = np.concatenate([shot.vectors for shot in shots])
+    evidence = weigh(vectors, memory, cohort, len(memory.names), gains=gains)
+    starts = np.cumsum([0, *(len(shot.vectors) for shot in shots[:-1])])
+    scores: Floats = np.maximum.reduceat(evidence.scores, starts, axis=0).astype(np.float32)
     return scores
 
 

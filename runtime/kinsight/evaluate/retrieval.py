@@ -168,7 +168,7 @@ def _stranger(shot: Shot, memory: Memory, rules: Rules, weight: float) -> _Outco
 
 def _ranked(shot: Shot, memory: Memory, rules: Rules) -> dict[str, float]:
     """Name -> score of its best region, best first."""
-    scores = best_scores(shot, memory, rules.cohort)
+    scores = best_scores(shot, memory, rules.cohort, rules.calibration.gains)
     return {memory.names[int(row)]: float(scores[row]) for row in np.argsort(-scores, kind="stable")}
 
 
