@@ -46,7 +46,7 @@ $(ULTRALYTICS)/.ready: $(TRAIN_READY)
 ultralytics-ready: train-ready $(ULTRALYTICS)/.ready
 
 ultralytics-test: ultralytics-ready  ## The tests of Ultralytics' detectors, whose package is under AGPL-3.0.
-	PYTHONPATH=$(abspath $(ULTRALYTICS)) OMP_NUM_THREADS=1 $(TRAIN_BIN)/pytest -m ultralytics
+	PYTHONPATH=$(abspath $(ULTRALYTICS)) OMP_NUM_THREADS=1 $(TRAIN_BIN)/pytest -m ultralytics tests/test_ultralytics.py
 
 pocket: $(TRAIN_READY)  ## Trains models/pocket anew from its seeds: some hours on two cores, resumed if stopped.
 	$(TRAIN_BIN)/kinsight-train pocket

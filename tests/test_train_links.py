@@ -187,7 +187,8 @@ def test_a_model_comes_back_from_its_files(tokenizer: MllmTokenizer, tmp_path: P
         return
     restore_weights(back, llm, mmproj)
     for name, value in back.state_dict().items():
-        torch.testing.assert_close(value, model.state_dict()[name], rtol=0, atol=1e-6)
+        rtol = 1e-3 if "mm_input_projection" in name else 0  # the converter keeps it in float16
+        torch.testing.assert_close(value, model.state_dict()[name], rtol=rtol, atol=1e-6)
 
 
 def test_looks_go_from_layer_to_layer() -> None:

@@ -132,9 +132,10 @@ def read_loss(scores: Tensor, labels: Tensor) -> Tensor:
     total = functional.binary_cross_entropy_with_logits(scores[:, 0], there.float())
     begin = 1
     for column, (name, count) in enumerate(ASPECTS.items()):
-        own = scores[there, begin : begin + count]
-        loss = functional.cross_entropy(own, labels[there, column], ignore_index=NOTHING)
-        total = total + _WEIGHTS.get(name, 1.0) * loss
+        known = labels[:, column] != NOTHING
+        if known.any():  # the mean of none is nan
+            loss = functional.cross_entropy(scores[known, begin : begin + count], labels[known, column])
+            total = total + _WEIGHTS.get(name, 1.0) * loss
         begin += count
     return total
 
