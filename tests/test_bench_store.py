@@ -37,7 +37,7 @@ def test_bench_recall(kinsight: Terminal) -> None:
 
 
 def test_bench_recall_says_what_is_left_out(kinsight: Terminal) -> None:
-    said = kinsight("bench", "recall", "--views", "200000", "--only", "numpy", "--limit", "1", "--dim", "2")
+    said = kinsight("bench", "recall", "--views", "20000000", "--only", "numpy", "--limit", "1", "--dim", "2")
     (left,) = last_line(said)["left_out"]
     assert (left["searcher"], left["reason"]) == ("numpy", "longer than 1 s")
 
