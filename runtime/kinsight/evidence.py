@@ -106,22 +106,25 @@ def weigh(
     wanted = min(wanted, memory.shown)
     named = np.zeros(0, np.int64) if also is None else also
     depth = min(_FIRST_VIEWS, len(memory.views))
+    crowd = _crowd(vectors, cohort)
     while True:
         rows, near = memory.views.search(vectors, depth)
         near_ones = np.union1d(memory.view_concepts[rows], named)
-        evidence = _of(near_ones, vectors, memory, cohort, gains)
+        evidence = _of(near_ones, vectors, memory, (cohort, crowd), gains)
         if depth == len(memory.views):
             return evidence
         farther = near[:, -1:]  # no view of those left out is nearer, and their mean not by more than this:
         left_out = np.maximum(farther, farther / max(memory.least_accord, _LEAST_ACCORD))
-        left_out = left_out - COHORT_WEIGHT * _least_cohort(vectors, cohort)
+        left_out = left_out - crowd.min(axis=1, keepdims=True)
         if ((evidence.proven & (evidence.scores >= left_out)).sum(axis=1) >= wanted).all():
             return evidence
         depth = min(4 * depth, len(memory.views))
 
 
-def _of(concepts: Ids, vectors: Floats, memory: Memory, cohort: Floats, gains: Sequence[float]) -> Evidence:
-    """All that there is on these concepts, int64 (c,), exactly."""
+def _of(
+    concepts: Ids, vectors: Floats, memory: Memory, others: tuple[Floats, Floats], gains: Sequence[float]
+) -> Evidence:
+    """All that there is on these concepts, int64 (c,), exactly; `others`: the cohort and its `_crowd`."""
     if not len(concepts):
         none = np.zeros((len(vectors), 0), np.float32)
         return Evidence(concepts, none, none.astype(np.int64), none, none)
@@ -132,9 +135,10 @@ def _of(concepts: Ids, vectors: Floats, memory: Memory, cohort: Floats, gains: S
     near = cosines(views, vectors).T
     best, first = _best(near, starts)
     scores = np.maximum(_central(near, views, starts, gains), best - LONE_VIEW)
+    cohort, crowd = others
     if len(cohort) > 1:
         itself = np.maximum.reduceat(cosines(views, cohort), starts, axis=0).argmax(axis=1)
-        scores = scores - COHORT_WEIGHT * _cohort_means(cosines(vectors, cohort))[:, itself]
+        scores = scores - crowd[:, itself]
     against = _against(vectors, concepts, memory, rows[first])
     return Evidence(concepts, best, memory.view_ids[rows[first]], against, scores)
 
@@ -183,12 +187,12 @@ def _best(near: Floats, starts: Ids) -> tuple[Floats, Ids]:
     return best, np.minimum.reduceat(columns, starts, axis=1)
 
 
-def _least_cohort(vectors: Floats, cohort: Floats) -> Floats:
-    """float32 (m, 1): the least that the cohort can take from any concept; 0 without a cohort."""
+def _crowd(vectors: Floats, cohort: Floats) -> Floats:
+    """float32 (m, g): what the cohort takes from a concept, by its nearest member; (m, 1) zeros without."""
     if len(cohort) < 2:
         return np.zeros((len(vectors), 1), np.float32)
-    least: Floats = _cohort_means(cosines(vectors, cohort)).min(axis=1, keepdims=True)
-    return least
+    taken: Floats = COHORT_WEIGHT * _cohort_means(cosines(vectors, cohort))
+    return taken
 
 
 def _against(vectors: Floats, concepts: Ids, memory: Memory, nearest: Ids) -> Floats:
