@@ -76,7 +76,6 @@ def lived(
 ) -> Terminal:
     """Somebody who left traces wherever there are any, beside somebody who is to stay."""
     monkeypatch.setattr(memory, "FILE_FROM", 1)
-    monkeypatch.setattr(memory.read_memory, "__defaults__", (1, None))
     her, both = blob_photo([Blob("red", HERE)]), blob_photo([Blob("red", THERE), Blob("blue", HERE, "ball")])
     beach = tmp_path / "album" / "zölestine-on-the-beach.png"
     beach.parent.mkdir()

@@ -20,14 +20,15 @@ def read_memory(
     store: Store,
     embedder_id: str,
     folder: Path | None,
-    file_from: int = FILE_FROM,
+    file_from: int | None = None,
     faces_id: str | None = None,
 ) -> tuple[int, Memory] | None:
     """(generation, what this embedder made of the store); None where another process wrote meanwhile.
 
     The store is the truth: the index file in `folder` is read only where the store holds its checksum and has
-    not changed since, and made anew otherwise. None as folder: nothing plain may lie on the disk. `faces_id`
-    is of the recogniser of faces, None where there is none.
+    not changed since, and made anew otherwise. None as folder: nothing plain may lie on the disk. From
+    `file_from` views on there is a file, None: from FILE_FROM. `faces_id` is of the recogniser of faces, None
+    where there is none.
     """
     file = IndexFile(folder, embedder_id) if folder is not None else None
     generation, labels = store.generation(), store.labels()
@@ -41,7 +42,7 @@ def read_memory(
             *(stored.negative_ids, stored.negative_concepts, stored.negatives),
         )
         if file:
-            _keep(store, file, entries, generation, file_from)
+            _keep(store, file, entries, generation, FILE_FROM if file_from is None else file_from)
     seen = store.vectors(faces_id) if faces_id else None
     if store.generation() != generation:
         return None
