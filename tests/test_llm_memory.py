@@ -23,6 +23,7 @@ from tiny_gguf import make_text_gguf
 
 pytestmark = NEEDS_LLAMA_CPP
 WITHIN = 0.15
+SHARED = 12 * MIB  # pages of libraries that are shared: one system counts them, another does not
 
 
 @pytest.fixture(scope="module")
@@ -116,4 +117,5 @@ def test_what_is_told_is_what_it_takes(pocket: LlmPart) -> None:
     command = [sys.executable, "-c", ASK, str(pocket.file.parent), "8"]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(run.stdout.splitlines()[-1])
-    assert found["told"] == pytest.approx(found["peak"], rel=WITHIN)
+    peak = found["peak"]
+    assert peak * (1 - WITHIN) <= found["told"] <= peak * (1 + WITHIN) + SHARED

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Literal
@@ -31,9 +31,10 @@ from kinsight_export.parts import (
     LlmSpec,
     TextSpec,
     rewrite_calibration,
+    spec_of,
     write_bundle,
 )
-from tiny_detector import FAMILIES, LABELS, SIDE, Family, make_detector, save_model
+from tiny_detector import FAMILIES, LABELS, SIDE, Family, make_detector, make_open_detector, save_model
 
 GREY = 114
 Shape = Literal["box", "ball", "cone"]
@@ -197,6 +198,20 @@ def make_bundle(
     embedder = EmbedderSpec("tiny-1", DIM, make_image_tower(parts / "image.onnx"), IMAGE_INPUT, text)
     bundle = write_bundle(BundleSpec("tiny", "1", "drawn", "Apache-2.0", detector, embedder, llm), folder)
     return rewrite_calibration(folder, fit_on_blobs(bundle.embedder)) if calibrated else bundle
+
+
+def make_open_bundle(folder: Path) -> Bundle:
+    """The same with a detector that is told what to look for: red and blue blobs, and what is taught."""
+    closed = make_bundle(folder.with_name(f"{folder.name}-closed"))
+    parts = folder.with_name(f"{folder.name}-closed-parts")
+    labels, classes = parts / "open-labels.txt", parts / "classes.npy"
+    labels.write_text("red\nblue\n", encoding="utf-8")
+    np.save(classes, Embedder(closed.embedder, load_device("laptop-cpu")).texts(("red", "blue")))
+    steepness = 1 / (2 * _WIDTH_OF_A_COLOUR**2)
+    file = make_open_detector(parts / "open.onnx", _anchors(), steepness, DIM)
+    detector = DetectorSpec(file, labels, "yolov8", DETECTOR_INPUT, 0.3, classes=classes)
+    bundle = write_bundle(replace(spec_of(closed.folder), name="open", detector=detector), folder)
+    return rewrite_calibration(folder, fit_on_blobs(bundle.embedder))
 
 
 def fit_on_blobs(part: EmbedderPart, seed: int = 7) -> Calibration:

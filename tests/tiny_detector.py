@@ -51,14 +51,18 @@ def make_detector(path: Path, family: Family = "end2end") -> Path:
     """A detector of one head that finds up to MOST_BLOBS blobs in a 64 x 64 picture, values 0..1."""
     head, outputs, more = _HEADS[family]
     sizes = ", int64[1, 2] orig_target_sizes" if family == "detr-deployed" else ""
+    text = f"detector (float[1, 3, {SIDE}, {SIDE}] images{sizes}) => ({outputs}) {{\n{_blobs()}{head}}}"
+    return save_model(path, text, {**_detector_constants(), **more})
+
+
+def _blobs() -> str:
+    """What all of them begin with: the boxes of the blobs, and how surely each is of every kind."""
     grow = "".join(
         f"grown{step} = MaxPool <kernel_shape = [3, 3], pads = [1, 1, 1, 1]> (label{step})\n"
         f"label{step + 1} = Mul (grown{step}, mask)\n"
         for step in range(SIDE)
     )
-    body = f"{_MASK}{grow}{_BOXES.replace('LAST', f'label{SIDE}')}{head}"
-    text = f"detector (float[1, 3, {SIDE}, {SIDE}] images{sizes}) => ({outputs}) {{\n{body}}}"
-    return save_model(path, text, {**_detector_constants(), **more})
+    return f"{_MASK}{grow}{_BOXES.replace('LAST', f'label{SIDE}')}"
 
 
 _MASK = """
@@ -204,6 +208,41 @@ _HEADS: dict[Family, tuple[str, str, dict[str, ArrayLike]]] = {
     ),
 }
 """Of each head: how it is made from the boxes, its outputs, its constants."""
+
+
+def make_open_detector(path: Path, anchors: ArrayLike, steepness: float, dim: int) -> Path:
+    """A yolov8 detector of the same blobs that is told with every picture what to look for.
+
+    A blob is a class as far as its colour's histogram over `anchors` (27, 3), that of `tiny`'s towers, is
+    like the class's vector; vectors are (1, n, dim) of unit length, for any n.
+    """
+    inputs = f"float[1, 3, {SIDE}, {SIDE}] images, float[1, n, {dim}] classes"
+    text = f"detector ({inputs}) => (float[1, m, {_K}] output) {{\n{_blobs()}{_TOLD}}}"
+    more = {"anchors": anchors, "steepness": -steepness, "spread": np.eye(27, dim)}
+    return save_model(path, text, {**_detector_constants(), **more, "channels": [3, SIDE * SIDE]})
+
+
+_TOLD = """
+flat_pixels = Reshape (images, channels)
+pixels = Transpose (flat_pixels)
+sums = MatMul (members, pixels)
+colour = Div (sums, some_area)
+colours = Unsqueeze (colour, axis1)
+apart = Sub (colours, anchors)
+square = ReduceSumSquare <axes = [2], keepdims = 0> (apart)
+exponent = Mul (square, steepness)
+histogram = Exp (exponent)
+wide = MatMul (histogram, spread)
+length = ReduceL2 <axes = [1], keepdims = 1> (wide)
+unit = Div (wide, length)
+named = Squeeze (classes, axis0)
+turned = Transpose (named)
+likeness = MatMul (unit, turned)
+told_scores = Mul (likeness, score)
+rows = Concat <axis = 1> (centre, sides, told_scores)
+columns = Transpose (rows)
+output = Unsqueeze (columns, axis0)
+"""
 
 
 def make_rows_detector(path: Path, rows: ArrayLike) -> Path:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kinsight.errors import ModelError
 from kinsight.types import Pixels
 from kinsight_export.adopted import Thresholds
@@ -42,12 +44,24 @@ def make_detector(
 
     check_size([source.module], scratch)
     width, height = source.rule.size_wh
-    file, labels = scratch / "detector.onnx", scratch / "labels.txt"
-    names = Names(("images",), source.outputs)
-    export_onnx(source.module, torch.zeros(1, 3, height, width), file, names, dynamic_batch=False)
+    file, labels, vectors = (scratch / name for name in ("detector.onnx", "labels.txt", "classes.npy"))
+    names, example = Names(("images",), source.outputs), [torch.zeros(1, 3, height, width)]
+    if source.classes:
+        np.save(vectors, source.classes.vectors)
+        free = {"classes": {1: "n"}, source.outputs[0]: {1: "m"}}
+        names = Names(("images", "classes"), source.outputs, free)
+        example.append(torch.from_numpy(source.classes.vectors)[None])
+    export_onnx(source.module, tuple(example), file, names, dynamic_batch=False)
     labels.write_text("\n".join(source.labels) + "\n", encoding="utf-8")
     spec = DetectorSpec(
-        file, labels, source.head, source.rule, thresholds.score, thresholds.iou, source.licence
+        file,
+        labels,
+        source.head,
+        source.rule,
+        thresholds.score,
+        thresholds.iou,
+        source.licence,
+        vectors if source.classes else None,
     )
     return spec, judge_detector(source, spec, pictures.pixels, pictures.words)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
@@ -30,15 +30,17 @@ class Names:
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    free: Mapping[str, dict[int, str]] = field(default_factory=dict)  # axes beside the batch: {1: "classes"}
 
 
 def export_onnx(module: nn.Module, example: Example, out: Path, names: Names, dynamic_batch: bool) -> None:
-    """Write the module as one ONNX file; all axes are as in the example, but for a free batch.
+    """Write the module as one ONNX file; all axes are as in the example, but for those that are free.
 
     The TorchScript exporter, because its files (opset 17, IR 8) run on ONNX Runtime 1.17, where those of the
     newer one (IR 10) do not load, and because it folds batch norms itself. ModelError where it fails.
     """
-    free = {name: {0: "batch"} for name in (*names.inputs, *names.outputs)} if dynamic_batch else None
+    batch = {0: "batch"} if dynamic_batch else {}
+    free = {name: {**batch, **names.free.get(name, {})} for name in (*names.inputs, *names.outputs)}
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it calls itself deprecated

@@ -12,7 +12,7 @@ from kinsight.errors import ConfigError
 from kinsight_export.families import DETECTORS, EMBEDDERS, preprocess
 from kinsight_export.licences import strictest
 from kinsight_export.parts import BundleSpec, DetectorSpec, EmbedderSpec, LlmSpec, Part, TextSpec, read_part
-from kinsight_export.trial import input_size, try_detector, try_embedder, try_llm, vector_length
+from kinsight_export.trial import input_size, try_classes, try_detector, try_embedder, try_llm, vector_length
 
 _IMAGE_SIZE = 224
 _Spec = TypeVar("_Spec", DetectorSpec, EmbedderSpec, LlmSpec)
@@ -38,6 +38,7 @@ def bundle_spec(options: Options) -> BundleSpec:
     out: Path = options["out"]
     detector = _kept(parts.get("detector"), DetectorSpec) or _detector(options)
     embedder = _kept(parts.get("embedder"), EmbedderSpec) or _embedder(options)
+    try_classes(detector, embedder)
     llm = _kept(parts.get("llm"), LlmSpec) or (_llm(options) if options["llm"] else None)
     return BundleSpec(
         name=options["name"] or out.resolve().name,

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from kinsight.bundle import DetectorPart, EmbedderPart, ImageTower, LlmPart, TextTower
+from kinsight.bundle import (
+    DetectorPart,
+    EmbedderPart,
+    ImageTower,
+    LlmPart,
+    TextTower,
+    VectorFile,
+    read_classes,
+)
 from kinsight.bundle.read import read_labels
 from kinsight.config import DeviceConfig
 from kinsight.detect import Detector
@@ -15,9 +23,11 @@ from kinsight.errors import BundleError, ConfigError
 from kinsight.llm import Generation, Picture, Text, Turn, load_llm
 from kinsight.session import CPU, Session
 from kinsight.types import Floats, Pixels
+from kinsight_export.gate.compare import lowest_cosine
 from kinsight_export.parts import DetectorSpec, EmbedderSpec, LlmSpec
 
 WORKSTATION = DeviceConfig("workstation", (CPU,), threads=0, memory_mb=4096)
+_FEW, _SAME = 4, 0.999  # labels, and the cosine of two vectors of the same words
 _TEXTS = ("a red dog", "two blue cars at night")
 
 
@@ -53,8 +63,9 @@ def vector_length(file: Path, preprocess_size: tuple[int, int]) -> int:
 
 def detector_part(spec: DetectorSpec, labels: tuple[str, ...]) -> DetectorPart:
     """What the runtime takes, before there is a bundle."""
+    classes = VectorFile(spec.classes, "") if spec.classes else None
     return DetectorPart(
-        spec.file, "", spec.head, spec.preprocess, labels, spec.score_threshold, spec.iou_threshold
+        spec.file, "", spec.head, spec.preprocess, labels, spec.score_threshold, spec.iou_threshold, classes
     )
 
 
@@ -75,6 +86,24 @@ def try_embedder(spec: EmbedderSpec) -> None:
     _refuse_equal(embedder.images([_picture(), _picture()[:, ::-1] // 2]), spec.image, "pictures")
     if spec.text:
         _refuse_equal(embedder.texts(_TEXTS), spec.text.file, "texts")
+
+
+def try_classes(detector: DetectorSpec, embedder: EmbedderSpec) -> None:
+    """Holds the vectors of a detector's classes against the embedder's words: what you teach becomes a class.
+
+    ConfigError where they are not of the same text tower.
+    """
+    classes = read_classes(detector_part(detector, read_labels(detector.labels)))
+    if classes is None:
+        return
+    words = np.zeros((0, 0), np.float32)
+    if embedder.text:
+        words = Embedder(embedder_part(embedder), WORKSTATION).texts(classes.labels[:_FEW])
+    if words.shape[1] != classes.vectors.shape[1] or lowest_cosine(words, classes.vectors[:_FEW]) < _SAME:
+        raise ConfigError(
+            f"the classes of {detector.file.name} are vectors of other words than those of {embedder.id}",
+            "take the embedder that was its --words, or export the detector without --open-classes",
+        )
 
 
 def try_llm(spec: LlmSpec) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kinsight.detect import Detector
     from kinsight.embed import Embedder
     from kinsight.llm import Llm, WorkerLlm
+    from kinsight.seek import Seeker
 
 _SCENES_KEPT = 8
 _PICTURES_KEPT = 16
@@ -87,7 +88,7 @@ class Assistant:
         self.store = Store.open(home.store, key=key)
         if self.store.encrypted:
             home.drop_caches()
-        self._eyed: OrderedDict[str, Eyed] = OrderedDict()
+        self._eyed: OrderedDict[tuple[str, tuple[str, ...]], Eyed] = OrderedDict()  # (photo, what was sought)
         self._memory: tuple[int, Memory] | None = None
         self._pictures: OrderedDict[int, Pixels] = OrderedDict()  # of views, by their ids
         self._worker = worker
@@ -117,12 +118,17 @@ class Assistant:
             self.llm.close()
         self.store.close()
 
-    @cached_property
+    @property
     def detector(self) -> Detector:
-        """The bundle's detector, loaded at first use."""
-        from kinsight.detect import Detector
+        """The bundle's detector, loaded at first use; where it can be told, it looks for what was taught."""
+        return self._seeker.detector(self.store)
 
-        return Detector(self.bundle.detector, self.device)
+    @cached_property
+    def _seeker(self) -> Seeker:
+        from kinsight.detect import Detector
+        from kinsight.seek import Seeker
+
+        return Seeker(Detector(self.bundle.detector, self.device), lambda: self.embedder)
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -168,13 +174,14 @@ class Assistant:
 
     def see(self, photo: Photo) -> Eyed:
         """Detects and embeds; the last few photos are remembered by their hash."""
-        if photo.sha256 in self._eyed:
-            self._eyed.move_to_end(photo.sha256)
-            return self._eyed[photo.sha256]
         from kinsight.embed import embed_scene
         from kinsight.faces import face_vectors
 
         detector, embedder = self.detector, self.embedder
+        key = photo.sha256, detector.part.labels
+        if key in self._eyed:
+            self._eyed.move_to_end(key)
+            return self._eyed[key]
         started = time.perf_counter()
         regions = detector.detect(photo.pixels)
         detected = time.perf_counter()
@@ -185,10 +192,10 @@ class Assistant:
         if self.bundle.faces:
             faces = face_vectors(photo, regions, self.face_models, self.bundle.faces.dim)
             timings["faces"] = 1e3 * (time.perf_counter() - embedded)
-        self._eyed[photo.sha256] = Eyed(regions, vectors, timings, faces)
+        self._eyed[key] = Eyed(regions, vectors, timings, faces)
         if len(self._eyed) > _SCENES_KEPT:
             self._eyed.popitem(last=False)
-        return self._eyed[photo.sha256]
+        return self._eyed[key]
 
     def look(self, photo: Photo | str | Path) -> Scene:
         """Recognises who and what is in a photo."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinsight.bundle import DetectorPart
+from kinsight.bundle import DetectorPart, read_classes
 from kinsight.config import DeviceConfig
 from kinsight.errors import ModelError
 from kinsight.image import prepare
 from kinsight.metrics import iou
 from kinsight.session import Session, Shape
-from kinsight.types import Floats, Pixels, Regions
+from kinsight.types import ClassVectors, Floats, Pixels, Regions
 
 MAX_REGIONS = 20
 MIN_SIDE_PX = 12.0
@@ -36,11 +38,18 @@ class Detector:
     """A detector that is loaded and ready."""
 
     def __init__(self, part: DetectorPart, device: DeviceConfig) -> None:
-        """Raises ModelError where the file does not load or its inputs fit no detector."""
+        """Raises ModelError where the file does not load or its inputs fit no detector, BundleError where
+        the vectors of its classes cannot be read."""
         self.part = part
+        self.classes = read_classes(part)
         self.session = Session(part.file, device)
-        self._image_input = _image_input(self.session.inputs, part.file.name)
-        self._size_input = next((name for name in self.session.inputs if name != self._image_input), None)
+        self._inputs = _inputs(self.session.inputs, part, self.classes)
+
+    def looking_for(self, classes: ClassVectors) -> Detector:
+        """The same model, told to look for these; only one whose classes are an input can be told."""
+        told = copy(self)
+        told.part, told.classes = replace(self.part, labels=classes.labels), classes
+        return told
 
     def detect(self, pixels: Pixels) -> Regions:
         """Regions of one photo, uint8 (height, width, 3) RGB -> at most MAX_REGIONS, best score first."""
@@ -59,9 +68,11 @@ class Detector:
 
     def feeds(self, chw: Floats) -> dict[str, NDArray[Any]]:
         """What the session is fed for one prepared picture, float32 (3, h, w)."""
-        feeds: dict[str, NDArray[Any]] = {self._image_input: chw[None]}
-        if self._size_input:  # a deployed DETR scales its boxes itself: here to the pixels of its input
-            feeds[self._size_input] = np.array([self.part.preprocess.size_wh], np.int64)
+        feeds: dict[str, NDArray[Any]] = {self._inputs.image: chw[None]}
+        if self._inputs.size:  # a deployed DETR scales its boxes itself: here to the pixels of its input
+            feeds[self._inputs.size] = np.array([self.part.preprocess.size_wh], np.int64)
+        if self._inputs.classes and self.classes:
+            feeds[self._inputs.classes] = self.classes.vectors[None]
         return feeds
 
     def _label(self, row: int) -> str:
@@ -170,13 +181,33 @@ def suppress(xyxy: Floats, scores: Floats, iou_threshold: float) -> NDArray[np.i
     return np.array(kept, np.int64)
 
 
-def _image_input(inputs: Mapping[str, Shape], file: str) -> str:
-    names = [name for name, shape in inputs.items() if len(shape) == 4]
-    if len(names) != 1 or len(inputs) > 2:
+class _Inputs(NamedTuple):
+    """Names of a graph's inputs."""
+
+    image: str  # float32 (1, 3, h, w)
+    size: str | None  # int64 (1, 2): width and height, in pixels
+    classes: str | None  # float32 (1, n, dim): what to look for
+
+
+def _inputs(inputs: Mapping[str, Shape], part: DetectorPart, classes: ClassVectors | None) -> _Inputs:
+    named = {len(shape): name for name, shape in inputs.items()}
+    if 4 not in named or len(named) < len(inputs) or not named.keys() <= {2, 3, 4}:
         raise ModelError(
-            f"{file} has the inputs {', '.join(inputs)}", "a detector takes one picture, (1, 3, h, w)"
+            f"{part.file.name} has the inputs {', '.join(inputs)}",
+            "a detector takes one picture, (1, 3, h, w)",
         )
-    return names[0]
+    if (3 in named) != (classes is not None):
+        raise ModelError(
+            f"{part.file.name} {'takes' if 3 in named else 'does not take'} its classes as vectors",
+            "give their file in [detector.classes] of bundle.toml" if 3 in named else "leave out their file",
+        )
+    if classes and inputs[named[3]][2] not in (classes.vectors.shape[1], None):
+        raise ModelError(
+            f"{part.file.name} takes classes as vectors of {inputs[named[3]][2]} numbers, and "
+            f"{classes.vectors.shape[1]} are given",
+            "make them with the text tower that it was trained with",
+        )
+    return _Inputs(named[4], named.get(2), named.get(3))
 
 
 def _wrong_head(part: DetectorPart, what: str) -> ModelError:

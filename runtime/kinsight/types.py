@@ -71,6 +71,14 @@ class Regions:
         return x0, y0, x1, y1
 
 
+@dataclass(frozen=True, eq=False)
+class ClassVectors:
+    """What a detector is to look for, where it is told so in vectors."""
+
+    labels: tuple[str, ...]  # n
+    vectors: Floats  # float32 (n, dim), unit length
+
+
 @dataclass(frozen=True)
 class Match:
     """One region (or the whole photo) held against one concept."""

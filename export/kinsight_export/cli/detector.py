@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kinsight_export.gate import Report
     from kinsight_export.making import Pictures
     from kinsight_export.parts import DetectorSpec
-    from kinsight_export.sources import ClassVectors
+    from kinsight_export.sources import Vocabulary
 
 
 @dataclass
@@ -29,6 +29,7 @@ class Wish(PartWish):
     iou_threshold: float = 0.5
     classes: str | None = None
     words: Path | None = None
+    open_classes: bool = False
 
 
 _OPTIONS = verb_options(
@@ -45,6 +46,10 @@ _OPTIONS = verb_options(
         "--iou-threshold": {"type": click.FloatRange(0, 1), "help": "Else 0.5."},
         "--classes": {"help": "For YOLO-World: what it is to look for, separated by commas."},
         "--words": {"type": A_FILE, "help": "The part of CLIP ViT-B/32 that puts --classes into vectors."},
+        "--open-classes": {
+            "is_flag": True,
+            "help": "Its classes stay an input, so that it looks for the categories that you teach as well.",
+        },
     },
 )
 
@@ -113,21 +118,24 @@ def _made(source: str, wish: Wish, scratch: Path, pictures: Pictures) -> tuple[D
     return spec, judge_adopted(spec, pictures.pixels, pictures.words)
 
 
-def _vocabulary(wish: Wish) -> ClassVectors | None:
-    """--classes in the vectors of --words."""
+def _vocabulary(wish: Wish) -> Vocabulary | None:
+    """--classes, which are put into vectors by --words."""
     from kinsight.embed import Embedder
     from kinsight.errors import ConfigError
     from kinsight_export.parts import EmbedderSpec, read_part
-    from kinsight_export.sources import ClassVectors
+    from kinsight_export.sources import Vocabulary
     from kinsight_export.trial import WORKSTATION, embedder_part
 
-    if wish.classes is None and wish.words is None:
+    if wish.classes is None and wish.words is None and not wish.open_classes:
         return None
-    if not wish.classes or wish.words is None:
-        raise ConfigError("--classes and --words belong together", "pass both, or neither")
+    if wish.words is None or not (wish.classes or wish.open_classes):
+        asked = "--open-classes" if wish.open_classes else "--classes"
+        raise ConfigError(f"{asked} and --words belong together", "pass both, or neither")
     spec = read_part(wish.words).spec
     if not isinstance(spec, EmbedderSpec) or not spec.text:
         raise ConfigError(f"{wish.words} has no words", "name the part of an embedder with a text tower")
-    labels = tuple(dict.fromkeys(label.strip() for label in wish.classes.split(",") if label.strip()))
-    vectors = Embedder(embedder_part(spec), WORKSTATION).texts(labels)
-    return ClassVectors(labels, vectors, spec.id)
+    given = (wish.classes or "").split(",")
+    labels = tuple(dict.fromkeys(label.strip() for label in given if label.strip()))
+    return Vocabulary(
+        labels, Embedder(embedder_part(spec), WORKSTATION).texts, spec.id, as_input=wish.open_classes
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from kinsight.bundle.read import read_labels
 from kinsight.detect import MIN_SIDE_PX, Detector, suppress
-from kinsight.types import Floats, Pixels
+from kinsight.types import ClassVectors, Floats, Pixels
 from kinsight_export.gate.causes import cause_of
 from kinsight_export.gate.compare import (
     Array,
@@ -37,10 +38,12 @@ def judge_detector(
     inputs = [source.prepare(pixels) for pixels in pictures]
     rng = np.random.default_rng(1)
     inputs.append(rng.uniform(inputs[0].min(), inputs[0].max(), inputs[0].shape).astype(np.float32))
-    wanted = [_source_outputs(chw, source.dense or source.module) for chw in inputs]
+    sides = [_Side(source, detector, inputs)]
+    if source.classes:
+        sides.append(sides[0].told(other_classes(source.classes)))
 
     def worst(change: Callable[[Floats], Floats] = lambda pictures: pictures) -> float:
-        return _worst(source, detector, [change(chw[None])[0] for chw in inputs], wanted)
+        return max(side.worst([change(chw[None])[0] for chw in inputs]) for side in sides)
 
     figure = worst()
     raw = Check(
@@ -54,35 +57,76 @@ def judge_detector(
         else cause_of(spec.file, source.module, lambda change: worst(change) <= RAW_LIMIT),
     )
     checks = [preprocessing_check(spec.preprocess, source.prepare), raw]
+    if source.classes:
+        checks.insert(1, _other_classes_check(sides))
     boxes, count = _boxes_check(source, detector, pictures, what)
     facts = size_and_time(
         [spec.file],
         lambda: detector.session.run(detector.feeds(inputs[0])),
-        lambda: _source_outputs(inputs[0], source.module),
+        lambda: _source_outputs(inputs[0], source.module, source.classes),
     )
     facts.append(Fact("boxes compared", count, "boxes"))
     return Report("detector", source.name, (*checks, *([boxes] if boxes else [])), tuple(facts))
 
 
-def _source_outputs(chw: Floats, module: nn.Module) -> list[Array]:
+def other_classes(classes: ClassVectors) -> ClassVectors:
+    """The opposite of every vector, and the first one as it is: others, and one more of them."""
+    vectors = np.concatenate([-classes.vectors, classes.vectors[:1]])
+    return ClassVectors((*(f"no {label}" for label in classes.labels), classes.labels[0]), vectors)
+
+
+class _Side:
+    """A source and its file, and what the source gives for some prepared pictures, float32 (3, h, w) each."""
+
+    def __init__(self, source: DetectorSource, detector: Detector, inputs: Sequence[Floats]) -> None:
+        self.source, self.detector, self.inputs = source, detector, inputs
+        module = source.dense or source.module
+        self.wanted = [_source_outputs(chw, module, source.classes) for chw in inputs]
+
+    def told(self, classes: ClassVectors) -> _Side:
+        """The same, looking for something else."""
+        return _Side(replace(self.source, classes=classes), self.detector.looking_for(classes), self.inputs)
+
+    def found(self, inputs: Sequence[Floats]) -> list[list[Array]]:
+        """What the file gives."""
+        return [list(self.detector.session.run(self.detector.feeds(chw)).values()) for chw in inputs]
+
+    def worst(self, inputs: Sequence[Floats]) -> float:
+        """The largest difference over all inputs; boxes and scores each as a share of their largest value."""
+        source, found, wanted = self.source, self.found(inputs), self.wanted
+        if source.dense:
+            dense = dense_outputs(self.detector, inputs, wanted[0][0].shape)
+            selected = [
+                selected_difference(ours[0], theirs[0]) for ours, theirs in zip(found, wanted, strict=True)
+            ]
+            kinds = [_difference([ours], theirs, source) for ours, theirs in zip(dense, wanted, strict=True)]
+            return max([*selected, *kinds])
+        return max(_difference(ours, theirs, source) for ours, theirs in zip(found, wanted, strict=True))
+
+
+def _other_classes_check(sides: Sequence[_Side]) -> Check:
+    """A control: a file that has its classes inside all the same gives the same scores for others."""
+    here, there = ([outputs[0][:, 4:] for outputs in side.found(side.inputs)] for side in sides)
+    differences = [
+        tensor_difference(others[:, : scores.shape[1]], scores)
+        for scores, others in zip(here, there, strict=True)
+    ]
+    return Check(
+        name="other classes",
+        compared="the scores of the same pictures for the opposite of each class vector",
+        measure="least difference of a picture's scores",
+        figure=float(np.min(differences)),
+        limit=RAW_LIMIT,
+        bound="at least",
+        cause="the classes are inside the file all the same: export it again",
+    )
+
+
+def _source_outputs(chw: Floats, module: nn.Module, classes: ClassVectors | None) -> list[Array]:
+    told = [torch.from_numpy(classes.vectors)[None]] if classes else []
     with torch.no_grad():
-        found = module(torch.from_numpy(chw)[None])
+        found = module(torch.from_numpy(chw)[None], *told)
     return [value.numpy() for value in (found if isinstance(found, tuple) else (found,))]
-
-
-def _worst(
-    source: DetectorSource, detector: Detector, inputs: Sequence[Floats], wanted: Sequence[list[Array]]
-) -> float:
-    """The largest difference over all inputs; boxes and scores each as a share of their own largest value."""
-    found = [list(detector.session.run(detector.feeds(chw)).values()) for chw in inputs]
-    if source.dense:
-        dense = dense_outputs(detector, inputs, wanted[0][0].shape)
-        selected = [
-            selected_difference(ours[0], theirs[0]) for ours, theirs in zip(found, wanted, strict=True)
-        ]
-        kinds = [_difference([ours], theirs, source) for ours, theirs in zip(dense, wanted, strict=True)]
-        return max([*selected, *kinds])
-    return max(_difference(ours, theirs, source) for ours, theirs in zip(found, wanted, strict=True))
 
 
 def _difference(ours: Sequence[Array], theirs: Sequence[Array], source: DetectorSource) -> float:

@@ -60,6 +60,7 @@ def _contract() -> Table:
 
 def detector_of(folder: Path, values: Mapping[str, Any]) -> DetectorSpec:
     """The detector of a folder and its checked values. BundleError where a file is damaged."""
+    classes = values["classes"]
     return DetectorSpec(
         file=_onnx(folder, values),
         labels=inside(folder, values["labels"], "detector.labels"),
@@ -68,6 +69,7 @@ def detector_of(folder: Path, values: Mapping[str, Any]) -> DetectorSpec:
         score_threshold=values["score_threshold"],
         iou_threshold=values["iou_threshold"],
         licence=values["licence"] or None,
+        classes=_whole(folder, classes["file"], classes["sha256"]) if classes else None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from kinsight.bundle import Bundle, Calibration, Head, Preprocess, Sees, World
 from kinsight.home import expanded
 
-_LABELS = "labels.txt"
+_LABELS, _CLASSES = "labels.txt", "classes.npy"
 Sources: TypeAlias = dict[str, Path]
 Hashes: TypeAlias = Mapping[str, str]
 """Name in the bundle or part -> sha256."""
@@ -27,6 +27,7 @@ class DetectorSpec:
     score_threshold: float = 0.1  # 0..1
     iou_threshold: float = 0.5  # 0..1
     licence: str | None = None  # None where the bundle's own holds
+    classes: Path | None = None  # .npy with a vector a label, where the file is told what to look for
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def parts_of(bundle: Bundle) -> tuple[DetectorSpec, EmbedderSpec]:
         detector.preprocess,
         detector.score_threshold,
         detector.iou_threshold,
+        classes=detector.classes.file if detector.classes else None,
     )
     towers = EmbedderSpec(
         embedder.id,
@@ -111,6 +113,7 @@ def sources_of(detector: DetectorSpec | None, embedder: EmbedderSpec | None, llm
     sources = {
         "detector.onnx": detector and detector.file,
         _LABELS: detector and detector.labels,
+        _CLASSES: detector and detector.classes,
         "image.onnx": embedder and embedder.image,
         "text.onnx": text and text.file,
         "tokenizer.json": text and text.tokenizer,
@@ -130,6 +133,7 @@ def detector_table(detector: DetectorSpec, hashes: Hashes) -> dict[str, Any]:
         "score_threshold": detector.score_threshold,
         "iou_threshold": detector.iou_threshold,
         "licence": detector.licence,
+        "classes": _hashed(_CLASSES, hashes) if detector.classes else None,
     }
 
 

@@ -3,9 +3,9 @@
 from importlib.util import find_spec
 
 from kinsight.errors import MissingPackage
-from kinsight_export.sources.kinds import ClassVectors, DetectorSource, EmbedderSource, TextSource
+from kinsight_export.sources.kinds import DetectorSource, EmbedderSource, TextSource, Vocabulary
 
-__all__ = ["ClassVectors", "DetectorSource", "EmbedderSource", "TextSource", "need_libraries"]
+__all__ = ["DetectorSource", "EmbedderSource", "TextSource", "Vocabulary", "need_libraries"]
 
 
 def need_libraries() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from numpy.typing import NDArray
 
 from kinsight.bundle import Head, Preprocess
-from kinsight.types import Floats, Pixels
+from kinsight.types import ClassVectors, Floats, Pixels
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,12 +23,13 @@ library itself finds them, before any suppression across classes."""
 
 
 @dataclass(frozen=True, eq=False)
-class ClassVectors:
-    """A vocabulary for a detector that is told in vectors what to look for; it is baked into the file."""
+class Vocabulary:
+    """What a detector is to look for that can be told it in vectors."""
 
-    labels: tuple[str, ...]
-    vectors: Floats  # float32 (n, d), unit length
-    embedder: str  # the id of the embedder whose text tower gave them
+    labels: tuple[str, ...]  # none: the model's own
+    texts: Callable[[Sequence[str]], Floats]  # n labels -> float32 (n, d), unit length
+    embedder: str  # the id of the embedder whose text tower that is
+    as_input: bool = False  # the file takes them with every picture; else they are baked into it
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ class DetectorSource:
     head: Head
     rule: Preprocess
     labels: tuple[str, ...]
-    module: nn.Module  # float32 (1, 3, h, w) -> its outputs
+    module: nn.Module  # float32 (1, 3, h, w), and (1, n, d) where it takes classes -> its outputs
     outputs: tuple[str, ...]
     prepare: Prepare
     boxes: Boxes
@@ -48,6 +49,7 @@ class DetectorSource:
     dense: nn.Module | None = (
         None  # the same before an end2end selection -> (1, n, 4 + labels): corners, scores
     )
+    classes: ClassVectors | None = None  # of its labels, where they are an input
 
 
 @dataclass(frozen=True, eq=False)

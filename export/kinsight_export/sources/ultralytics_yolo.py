@@ -14,16 +14,16 @@ from torch import Tensor, nn
 
 from kinsight.bundle import Preprocess
 from kinsight.errors import ConfigError, MissingPackage, ModelError
-from kinsight.types import Floats, Pixels
+from kinsight.types import ClassVectors, Floats, Pixels
 from kinsight_export.licences import ULTRALYTICS
-from kinsight_export.sources.kinds import Boxes, ClassVectors, DetectorSource, Prepare
+from kinsight_export.sources.kinds import Boxes, DetectorSource, Prepare, Vocabulary
 
 _IOU = 0.7  # of its own suppression within a class; ours, across classes, comes after it
 _DEFAULT_SIDE = 640
 
 
-def open_yolo(source: str, size_wh: tuple[int, int] | None, classes: ClassVectors | None) -> DetectorSource:
-    """A model of Ultralytics'. `classes` is a new vocabulary for YOLO-World, to be baked in.
+def open_yolo(source: str, size_wh: tuple[int, int] | None, words: Vocabulary | None) -> DetectorSource:
+    """A model of Ultralytics'. `words` is a vocabulary for YOLO-World, to be baked in or to be an input.
 
     MissingPackage without ultralytics, ModelError where the file does not load or is no detector.
     """
@@ -33,10 +33,13 @@ def open_yolo(source: str, size_wh: tuple[int, int] | None, classes: ClassVector
         raise ModelError(f"{source} is a model for the task {model.task}", "use one that detects things")
     open_vocabulary = hasattr(model, "txt_feats")
     labels = tuple(str(model.names[row]) for row in sorted(model.names))
-    if classes is not None:
+    classes = None
+    if words is not None:
         if not open_vocabulary:
             raise ConfigError(f"{source} takes no other classes", "use a YOLO-World v2, or leave them out")
-        labels = _set_classes(model, classes)
+        labels = words.labels or labels
+        classes = _set_classes(model, ClassVectors(labels, words.texts(labels)), words.embedder)
+    told = classes if words and words.as_input else None
     end2end = getattr(head, "one2one_cv2", None) is not None
     if end2end:
         model.end2end = True
@@ -48,11 +51,12 @@ def open_yolo(source: str, size_wh: tuple[int, int] | None, classes: ClassVector
         head="end2end" if end2end else "yolov8",
         rule=rule,
         labels=labels,
-        module=_Boxes(model, 6 if end2end else 4 + len(labels), end2end),
+        module=_BoxesOfClasses(model) if told else _Boxes(model, 6 if end2end else 4 + len(labels), end2end),
         outputs=("output0",),
         prepare=_prepare(size),
         boxes=_boxes(model, _prepare(size), size, (end2end, len(labels))),
         dense=_BeforeSelection(model, 4 + len(labels)) if end2end else None,
+        classes=told,
     )
 
 
@@ -71,6 +75,27 @@ class _Boxes(nn.Module):
         while isinstance(found, (tuple, list)):
             found = found[0]
         boxes: Tensor = found[..., : self.numbers] if self.last else found[:, : self.numbers]
+        return boxes
+
+
+class _BoxesOfClasses(nn.Module):
+    """The same of a YOLO-World that is told with every picture what to look for."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pictures: Tensor, classes: Tensor) -> Tensor:
+        """float32 (1, 3, h, w) and (1, n, d) of unit length -> (1, 4 + n, boxes), for any n."""
+        head = self.model.model[-1]
+        before, head.nc = head.nc, classes.shape[1]  # traced, so that the file takes any number
+        try:
+            found = self.model.predict(pictures, txt_feats=classes)
+        finally:
+            head.nc = before
+        while isinstance(found, (tuple, list)):
+            found = found[0]
+        boxes: Tensor = found
         return boxes
 
 
@@ -134,17 +159,17 @@ def _own_size(model: Any) -> tuple[int, int]:
     return side, side
 
 
-def _set_classes(model: Any, classes: ClassVectors) -> tuple[str, ...]:
+def _set_classes(model: Any, classes: ClassVectors, embedder: str) -> ClassVectors:
     width = int(model.txt_feats.shape[-1])
     if classes.vectors.shape[1] != width:
         raise ConfigError(
-            f"the words of {classes.embedder} are vectors of {classes.vectors.shape[1]} numbers, this model "
+            f"the words of {embedder} are vectors of {classes.vectors.shape[1]} numbers, this model "
             f"takes {width}",
             "use the embedder that it was trained with: CLIP ViT-B/32",
         )
     model.txt_feats = torch.from_numpy(classes.vectors)[None]
     model.model[-1].nc = len(classes.labels)
-    return classes.labels
+    return classes
 
 
 def _prepare(size_wh: tuple[int, int]) -> Prepare:

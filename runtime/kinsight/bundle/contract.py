@@ -73,6 +73,7 @@ _BUNDLE = Table(
         "licence": Key(_LINE),
     }
 )
+_VECTORS = Table({**_HASHED_FILE}, required=False)
 _DETECTOR = Table(
     {
         **_HASHED_FILE,
@@ -82,6 +83,7 @@ _DETECTOR = Table(
         "score_threshold": Key(_SHARE),
         "iou_threshold": Key(_SHARE),
         "licence": optional(_LINE, ""),
+        "classes": _VECTORS,
     }
 )
 _IMAGE = Table({**_HASHED_FILE, **preprocess_keys(literal(Resize))})
@@ -98,7 +100,6 @@ _CALIBRATION = Table(
     },
     required=False,
 )
-_COHORT = Table({**_HASHED_FILE}, required=False)
 _EMBEDDER = Table(
     {
         "id": Key(_LINE),
@@ -107,7 +108,7 @@ _EMBEDDER = Table(
         "image": _IMAGE,
         "text": _TEXT,
         "calibration": _CALIBRATION,
-        "cohort": _COHORT,
+        "cohort": _VECTORS,
     }
 )
 _FACE_MODEL = Table({**_HASHED_FILE})

@@ -30,6 +30,14 @@ class Preprocess:
 
 
 @dataclass(frozen=True)
+class VectorFile:
+    """Vectors of unit length."""
+
+    file: Path  # .npy, float32 (n, dim)
+    sha256: str
+
+
+@dataclass(frozen=True)
 class DetectorPart:
     """Photo -> boxes."""
 
@@ -40,6 +48,7 @@ class DetectorPart:
     labels: tuple[str, ...]  # by class number
     score_threshold: float  # 0..1
     iou_threshold: float  # 0..1
+    classes: VectorFile | None = None  # of the labels; None where the file knows its classes itself
     licence: str = ""  # "" where the bundle's own holds
 
 
@@ -60,14 +69,6 @@ class TextTower:
     sha256: str
     tokenizer: Path
     context: int  # tokens
-
-
-@dataclass(frozen=True)
-class CohortFile:
-    """Vectors of individuals that nobody asks about; a region that looks like many of them proves less."""
-
-    file: Path  # .npy, float32 (g, dim), unit length, one vector an individual
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class EmbedderPart:
     image: ImageTower
     text: TextTower | None = None
     calibration: Calibration | None = None
-    cohort: CohortFile | None = None  # its calibration was fitted with it
+    cohort: VectorFile | None = None  # individuals that nobody asks about; its calibration was fitted with it
     licence: str = ""  # "" where the bundle's own holds
 
 
@@ -149,15 +150,14 @@ class Bundle:
 
     def hashes(self) -> list[tuple[Path, str]]:
         """(file, the sha256 in hex that bundle.toml gives for it)."""
-        text, cohort, llm = self.embedder.text, self.embedder.cohort, self.llm
+        text, llm = self.embedder.text, self.llm
         pairs = [
             (self.detector.file, self.detector.sha256),
             (self.embedder.image.file, self.embedder.image.sha256),
         ]
         if text:
             pairs.append((text.file, text.sha256))
-        if cohort:
-            pairs.append((cohort.file, cohort.sha256))
+        pairs += [(each.file, each.sha256) for each in (self.detector.classes, self.embedder.cohort) if each]
         if faces := self.faces:
             pairs += [(faces.detector, faces.detector_sha256), (faces.recogniser, faces.recogniser_sha256)]
         if llm:

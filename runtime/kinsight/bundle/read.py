@@ -10,7 +10,6 @@ from kinsight.bundle.files import AGAIN, BUNDLE_TOML, check_gguf, check_onnx, in
 from kinsight.bundle.parts import (
     Bundle,
     Calibration,
-    CohortFile,
     DetectorPart,
     EmbedderPart,
     FacesPart,
@@ -18,6 +17,7 @@ from kinsight.bundle.parts import (
     LlmPart,
     Preprocess,
     TextTower,
+    VectorFile,
 )
 from kinsight.errors import BundleError
 from kinsight.home import expanded
@@ -67,6 +67,12 @@ class _Reader:
 
     def bundle(self) -> Bundle:
         head, llm = self.values["bundle"], self.values["llm"]
+        if self.values["detector"]["classes"] and not self.values["embedder"]["text"]:
+            raise self.toml.refuse(
+                "detector.classes",
+                "means nothing without words",
+                "add embedder.text, or export the detector with its classes inside",
+            )
         return Bundle(
             folder=self.folder,
             name=head["name"],
@@ -89,12 +95,12 @@ class _Reader:
             labels=read_labels(inside(self.folder, values["labels"], "detector.labels")),
             score_threshold=values["score_threshold"],
             iou_threshold=values["iou_threshold"],
+            classes=self._vectors(values["classes"], "detector.classes"),
             licence=values["licence"],
         )
 
     def _embedder(self, values: _Values) -> EmbedderPart:
         image, text_values, calibration = values["image"], values["text"], values["calibration"]
-        cohort = values["cohort"]
         return EmbedderPart(
             id=values["id"],
             dim=values["dim"],
@@ -105,9 +111,7 @@ class _Reader:
             ),
             text=self._text(text_values) if text_values else None,
             calibration=self._calibration(calibration) if calibration else None,
-            cohort=CohortFile(inside(self.folder, cohort["file"], "embedder.cohort.file"), cohort["sha256"])
-            if cohort
-            else None,
+            cohort=self._vectors(values["cohort"], "embedder.cohort"),
             licence=values["licence"],
         )
 
@@ -181,6 +185,11 @@ class _Reader:
         path = inside(self.folder, values["file"], f"{table}.file")
         check_onnx(path)
         return path
+
+    def _vectors(self, values: _Values | None, table: str) -> VectorFile | None:
+        if not values:
+            return None
+        return VectorFile(inside(self.folder, values["file"], f"{table}.file"), values["sha256"])
 
     def _gguf(self, name: str, key: str) -> Path:
         path = inside(self.folder, name, key)

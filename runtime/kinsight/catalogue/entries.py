@@ -185,7 +185,8 @@ def _sha256(table: Table) -> Key:
 def _detector_table() -> Table:
     """Labels are written out, one a class."""
     table = _with_sources(_of_bundle("detector"))
-    return replace(table, entries={**table.entries, "labels": Key(several(_LINE, least=1))})
+    entries = {name: entry for name, entry in table.entries.items() if name != "classes"}
+    return replace(table, entries={**entries, "labels": Key(several(_LINE, least=1))})
 
 
 def _embedder() -> Table:
