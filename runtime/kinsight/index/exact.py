@@ -15,8 +15,8 @@ Keys = NDArray[np.int64]
 
 USEARCH_FROM = 1_000_000
 """Pairs of vectors from which on usearch searches, on all cores (`kinsight bench recall`)."""
-_SMALL = 131_072
-"""Multiplications in one matrix product."""
+_SMALL = 262_144
+"""Multiplications in one matrix product: so many OpenBLAS does with one thread."""
 _LEAST_ROWS = 8
 """Rows of one matrix product, at least; others go through in several rounds."""
 _FOLD = 64
