@@ -1,11 +1,20 @@
-"""The index against brute force."""
+"""The index against brute force, with both of the ways in which it searches."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinsight.index import Index
+from kinsight.index import Index, exact
+
+
+@pytest.fixture(autouse=True, scope="module", params=[0, 1_000_000], ids=["usearch", "products"])
+def engine(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "USEARCH_FROM", request.param)
+        yield
 
 
 def unit(rows: int, dim: int, seed: int) -> np.ndarray:
@@ -56,6 +65,38 @@ def test_equal_vectors_come_in_the_order_of_their_keys(copies: int, count: int, 
 
     sure = min(count, copies)
     assert found[0, :sure].tolist() == list(range(sure))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n=st.integers(1, 900),
+    m=st.integers(1, 5),
+    dim=st.integers(2, 20),
+    count=st.integers(1, 70),
+    copies=st.integers(1, 40),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_no_row_that_is_left_out_is_near(
+    n: int, m: int, dim: int, count: int, copies: int, seed: int
+) -> None:
+    vectors, queries = unit(n, dim, seed), unit(m, dim, seed + 1)
+    vectors = np.concatenate([vectors, np.repeat(vectors[:1], copies, axis=0)])
+    count = min(count, len(vectors))
+
+    rows, farthest = Index(vectors, np.arange(len(vectors))).near(queries, count)
+
+    assert (np.diff(rows) > 0).all()
+    cosines = vectors @ queries.T
+    kth = -np.sort(-cosines, axis=0)[count - 1]
+    assert ((cosines >= kth - 1e-6).any(axis=1) <= np.isin(np.arange(len(vectors)), rows)).all()
+    left_out = np.delete(cosines, rows, axis=0)
+    assert (left_out <= farthest + 1e-6).all()
+    assert (farthest <= kth + 1e-6).all()
+
+
+def test_few_more_rows_come_than_are_wanted() -> None:
+    rows, _ = Index(unit(20_000, 16, 0), np.arange(20_000)).near(unit(4, 16, 1), 64)
+    assert 64 <= len(rows) <= 4 * 64 * 2
 
 
 @pytest.mark.parametrize("m", [1, 3])

@@ -42,9 +42,24 @@ class Memory:
     """float32 (f, face dim), unit length: the faces in f of the views."""
 
     @cached_property
-    def shown(self) -> int:
-        """How many concepts have a view."""
-        return len(np.unique(self.view_concepts))
+    def shown(self) -> Ids:
+        """int64 (s,): ids of the concepts that have a view, rising."""
+        return np.unique(self.view_concepts)
+
+    @cached_property
+    def _grouped(self) -> tuple[Ids, Ids]:
+        """Rows of the views, concept by concept, int64 (n,), and where each of `shown` begins, (s + 1,)."""
+        order = np.argsort(self.view_concepts, kind="stable")
+        ends = np.searchsorted(self.view_concepts[order], self.shown, side="right")
+        return order, np.append(0, ends)
+
+    def rows_of(self, concepts: Ids) -> tuple[Ids, Ids]:
+        """The rows of the views of some of `shown`, concept by concept, and where each begins, int64 (c,)."""
+        order, starts = self._grouped
+        columns = np.searchsorted(self.shown, concepts)
+        begins, counts = starts[columns], starts[columns + 1] - starts[columns]
+        firsts = np.cumsum(counts) - counts
+        return order[np.repeat(begins - firsts, counts) + np.arange(counts.sum())], firsts
 
     @cached_property
     def mistaken(self) -> frozenset[int]:
@@ -54,12 +69,11 @@ class Memory:
     @cached_property
     def least_accord(self) -> float:
         """How alike the views of the concept are whose views differ most: length of their mean, 0..1."""
-        order = np.argsort(self.view_concepts, kind="stable")
-        if len(order) == self.shown:
+        if len(self.view_concepts) == len(self.shown):
             return 1.0
-        starts = np.flatnonzero(np.diff(self.view_concepts[order], prepend=-1))
-        several = np.diff(np.append(starts, len(order))) > 1
-        return float(_accord(self.views.vectors[order], starts)[several].min())
+        order, starts = self._grouped
+        several = np.diff(starts) > 1
+        return float(_accord(self.views.vectors[order], starts[:-1])[several].min())
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,17 +117,17 @@ def weigh(
     is left out, since it may be the concept itself. The search goes so deep that whoever is left out scores
     below `wanted` proven concepts in every region.
     """
-    wanted = min(wanted, memory.shown)
+    wanted = min(wanted, len(memory.shown))
     named = np.zeros(0, np.int64) if also is None else also
     depth = min(_FIRST_VIEWS, len(memory.views))
     crowd = _crowd(vectors, cohort)
     while True:
-        rows, near = memory.views.search(vectors, depth)
+        rows, farthest = memory.views.near(vectors, depth)
         near_ones = np.union1d(memory.view_concepts[rows], named)
         evidence = _of(near_ones, vectors, memory, (cohort, crowd), gains)
         if depth == len(memory.views):
             return evidence
-        farther = near[:, -1:]  # no view of those left out is nearer, and their mean not by more than this:
+        farther = farthest[:, None]  # no view of those left out is nearer, nor their mean by more than this:
         left_out = np.maximum(farther, farther / max(memory.least_accord, _LEAST_ACCORD))
         left_out = left_out - crowd.min(axis=1, keepdims=True)
         if ((evidence.proven & (evidence.scores >= left_out)).sum(axis=1) >= wanted).all():
@@ -128,10 +142,8 @@ def _of(
     if not len(concepts):
         none = np.zeros((len(vectors), 0), np.float32)
         return Evidence(concepts, none, none.astype(np.int64), none, none)
-    rows = np.flatnonzero(np.isin(memory.view_concepts, concepts))
-    rows = rows[np.argsort(memory.view_concepts[rows], kind="stable")]
-    owners, views = memory.view_concepts[rows], memory.views.vectors[rows]
-    starts = np.searchsorted(owners, concepts)
+    rows, starts = memory.rows_of(concepts)
+    views = memory.views.vectors[rows]
     near = cosines(views, vectors).T
     best, first = _best(near, starts)
     scores = np.maximum(_central(near, views, starts, gains), best - LONE_VIEW)

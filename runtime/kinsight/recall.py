@@ -93,8 +93,10 @@ def is_refused(match: Match) -> bool:
 
 def _only_refused(match: Match, calibration: Calibration) -> bool:
     """Whether nothing but a negative kept a box from the name: the whole photo shows the same one."""
+    if not is_refused(match):
+        return False
     chance = float(probability(np.array(match.score, np.float32), calibration))
-    return is_refused(match) and chance >= calibration.unsure_probability
+    return chance >= calibration.unsure_probability
 
 
 def _matches(row: int, chances: Floats, evidence: Evidence, memory: Memory) -> tuple[Match, ...]:

@@ -1,4 +1,4 @@
-"""Searches all vectors with usearch, so that the answer is exact at any size."""
+"""Searches all vectors, so that the answer is exact at any size: by matrix products, or with usearch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from kinsight.types import Floats
 Keys = NDArray[np.int64]
 """int64; what the caller calls a row, such as its view id."""
 
-_FEW_PAIRS = 100_000
-"""Pairs of vectors below which waking other cores takes longer than the search."""
-_SMALL = 131_072
-"""Multiplications in one matrix product."""
+USEARCH_FROM = 1_000_000
+"""Pairs of vectors from which on usearch searches, on all cores (`kinsight bench recall`)."""
+_SMALL = 262_144
+"""Multiplications in one matrix product: so many OpenBLAS does with one thread."""
 _LEAST_ROWS = 8
 """Rows of one matrix product, at least; others go through in several rounds."""
+_FOLD = 64
+"""Cosines of which only the highest is looked at to find out where the nearest begin."""
+_ROUNDING = 2e-5
+"""More than two ways of adding up the same float32 products can differ by."""
 
 
 class Index:
@@ -80,24 +84,56 @@ class Index:
         k = max(0, min(count, len(self)))
         if k == 0 or len(queries) == 0:
             return np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
-        rows, distances = self._nearest(queries, k)
-        found = self._keys[rows]
-        order = np.lexsort((found, distances))[:, :k]
-        similarities = 1 - np.take_along_axis(distances, order, axis=1)
-        return np.take_along_axis(found, order, axis=1), similarities
+        rows, _ = self.near(queries, k)
+        exact = np.stack([np.einsum("nd,d->n", self._vectors[rows], query) for query in queries])
+        found = np.broadcast_to(self._keys[rows], exact.shape)
+        order = np.lexsort((found, -exact))[:, :k]
+        return np.take_along_axis(found, order, axis=1), np.take_along_axis(exact, order, axis=1)
 
-    def _nearest(self, queries: Floats, k: int) -> tuple[Keys, Floats]:
-        """Rows and distances (m, k or more): deep enough to hold every vector that ties with the k-th."""
+    def near(self, queries: Floats, count: int) -> tuple[Keys, Floats]:
+        """Which rows can be among the `count` nearest of any query; quicker than `search`.
+
+        Args:
+            queries: float32 (m, dim), unit length, m >= 1.
+            count: at most n; 1 or more unless there are no rows.
+
+        Returns:
+            Rows int64 (r,), rising, ties with the last one included, and float32 (m,): no other row is nearer
+            to the query than this cosine.
+        """
+        if not len(self):
+            return np.zeros(0, np.int64), np.full(len(queries), -1, np.float32)
+        if len(self) * len(queries) >= USEARCH_FROM:
+            return self._near_by_usearch(queries, count)
+        near = np.ascontiguousarray(cosines(self._vectors, queries).T)
+        least = _least_of_the_best(near, count)
+        return np.flatnonzero((near >= least[:, None] - np.float32(_ROUNDING)).any(axis=0)), least
+
+    def _near_by_usearch(self, queries: Floats, count: int) -> tuple[Keys, Floats]:
+        """The same: deep enough to hold every vector that ties with the last one."""
         search, metric = _usearch()
-        threads = 1 if len(self) * len(queries) <= _FEW_PAIRS else 0  # 0: all cores
-        depth = min(k + 1, len(self))
+        depth = min(count + 1, len(self))
         while True:
-            found = search(self._vectors, queries, depth, metric, exact=True, threads=threads)
-            rows = np.asarray(found.keys).reshape(len(queries), depth).astype(np.int64)
+            found = search(self._vectors, queries, depth, metric, exact=True, threads=0)
             distances = np.asarray(found.distances, np.float32).reshape(len(queries), depth)
-            if depth == len(self) or bool((distances[:, -1] > distances[:, k - 1]).all()):
-                return rows, distances
+            if depth == len(self) or bool((distances[:, -1] > distances[:, count - 1] + _ROUNDING).all()):
+                rows = np.unique(np.asarray(found.keys).astype(np.int64))
+                return rows, 1 - distances[:, count - 1]
             depth = min(2 * depth, len(self))
+
+
+def _least_of_the_best(near: Floats, count: int) -> Floats:
+    """float32 (m,): of cosines (m, n), one that at least `count` of each row reach, and few more.
+
+    It is the `count`-th of the highest cosines of as many groups of columns.
+    """
+    n = near.shape[1]
+    groups = max(2 * count, n // _FOLD)
+    if 2 * groups <= n:
+        near = near[:, : n - n % groups].reshape(len(near), -1, groups).max(axis=1)
+    at = near.shape[1] - count
+    least: Floats = np.partition(near, at, axis=1)[:, at]
+    return least
 
 
 def _usearch() -> tuple[Any, Any]:

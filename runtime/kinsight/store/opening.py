@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from kinsight.errors import StoreBusy, StoreDamaged, StoreError, VaultError
+from kinsight.errors import KinsightError, StoreBusy, StoreDamaged, StoreError, VaultError
 from kinsight.store.driver import Header, database, database_errors, header
 from kinsight.store.keys import KeySource, key_from_environment, salt_of
 from kinsight.store.schema import APPLICATION_ID, MIGRATIONS
@@ -110,10 +110,15 @@ def connect(path: Path, timeout: float, key: KeySource | None) -> Connection:
         before = path.stat()
         try:
             return _connect(path, timeout, key)
-        except Exception:
+        except _failures():
             if not os.path.samestat(before, path.stat()):
                 continue
             raise
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """What opening a store raises, put into plain words already or to be put so by `plain_errors`."""
+    return (KinsightError, OSError, ValueError, *database_errors())
 
 
 def _connect(path: Path, timeout: float, key: KeySource | None) -> Connection:
