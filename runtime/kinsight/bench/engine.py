@@ -1,10 +1,10 @@
-"""The language model beside llama-cpp-python's own handler: seconds to the first token, tokens, memory."""
+"""The language model beside other ways to run it: seconds to the first token, tokens, memory."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinsight import prompt
-from kinsight.bench.rivals import Stock
+from kinsight.bench.rivals import Checkpoint, Stock
 from kinsight.drawn.album import Album, Recipe, draw_album
 from kinsight.llm import Generation, Llm, Picture, Turn, WorkerLlm, load_llm
 from kinsight.prompt import Reference
@@ -40,33 +40,41 @@ QUESTIONS = ("Who is in this photo?", "What are they doing there?", "Which colou
 _K = 3  # taught references
 _DECODED = 24  # tokens: random weights say one again and again, and 24 are taken for a loop
 _MEMORY_PHOTOS = 4
-_RATIOS = ("first_question_ratio", "second_question_ratio", "new_process_ratio")
+_ROWS = {
+    "first_ms": "first question",
+    "encode_ms": "  of it encoding",
+    "prefill_ms": "  of it reading",
+    "second_ms": "second question",
+    "load_ms": "loading in a new process",
+    "third_ms": "a question there",
+    "prompt_tokens": "tokens read",
+    "stock_first_ms": "stock, first question",
+    "stock_encode_ms": "  of it encoding",
+    "stock_prefill_ms": "  of it reading",
+    "stock_second_ms": "stock, second question",
+    "stock_prompt_tokens": "tokens read",
+    "transformers_first_ms": "transformers, first question",
+    "transformers_encode_ms": "  of it encoding",
+    "transformers_prefill_ms": "  of it reading",
+    "transformers_second_ms": "transformers, second question",
+    "transformers_prompt_tokens": "tokens read",
+    "first_question_ratio": "first by stock's first",
+    "second_question_ratio": "second by stock's second",
+    "new_process_ratio": "new process by stock's first",
+    "transformers_first_ratio": "first by transformers' first",
+    "transformers_second_ratio": "second by transformers' second",
+}
+"""What is printed, in this order."""
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Round:
-    """One new photo: milliseconds to the first token."""
+class Engines:
+    """All that are asked in turn."""
 
-    first_ms: float
-    encode_ms: float
-    prefill_ms: float
-    second_ms: float
-    load_ms: float  # of a new process
-    third_ms: float  # there, without loading
-    stock_first_ms: float
-    stock_second_ms: float
-    encodes: int
-    prompt_tokens: int
-
-    @property
-    def ratios(self) -> dict[str, float]:
-        """Ours by the stock handler's."""
-        return {
-            "first_question_ratio": self.first_ms / self.stock_first_ms,
-            "second_question_ratio": self.second_ms / self.stock_second_ms,
-            "new_process_ratio": self.third_ms / self.stock_first_ms,
-        }
+    ours: Llm
+    stock: Stock
+    checkpoint: Checkpoint | None  # transformers, where asked for
 
 
 class EngineBench:
@@ -76,71 +84,81 @@ class EngineBench:
         self._part, self._device = part, device
         self._rounds, self._progress = rounds, progress
 
-    def run(self, cache: Path) -> dict[str, Any]:
-        """All figures; `cache` is an empty folder."""
+    def run(self, cache: Path, checkpoint: Path | None = None) -> dict[str, Any]:
+        """All figures; `cache` is an empty folder, `checkpoint` one of transformers for the same model."""
         with ExitStack() as stack:
             started = time.perf_counter()
             llm = stack.enter_context(load_llm(self._part, self._device, cache))
             load_ms = 1e3 * (time.perf_counter() - started)
-            stock = stack.enter_context(Stock(self._part, llm.threads))
-            formats = {name: self._format(name, llm, stock, cache) for name in FORMATS}
-            decode = self._decode(llm)
+            asked_too: Checkpoint | None = None
+            if checkpoint:
+                asked_too = stack.enter_context(Checkpoint(checkpoint, llm.part, llm.threads))
+            stock = stack.enter_context(Stock(llm.part, llm.threads))
+            engines = Engines(llm, stock, asked_too)
+            formats = {name: self._format(name, engines, cache) for name in FORMATS}
+            decode = self._decode(llm, asked_too)
             costs = [(*size, *self._cost(llm, size)) for size in SIZES_WH]
-        worst = {key: max(row[key] for row in formats.values()) for key in _RATIOS}
+        ratios = [key for key in formats["square"] if key.endswith("_ratio")]
+        worst = {key: max(row[key] for row in formats.values()) for key in ratios}
         return {
             **worst,
             **decode,
             **self._memory(),
             "load_ms": load_ms,
             "stock_load_ms": stock.load_ms,
+            **({"transformers_dtype": asked_too.dtype} if asked_too else {}),
             "formats": formats,
-            "image_max_tokens": self._part.image_max_tokens,
+            "image_max_tokens": llm.part.image_max_tokens,
             "pictures": costs,
         }
 
-    def _format(self, name: str, llm: Llm, stock: Stock, cache: Path) -> dict[str, float]:
+    def _format(self, name: str, engines: Engines, cache: Path) -> dict[str, float]:
         """Medians over new photos of one format, each asked about in turn by all."""
         album = draw_album(7, Recipe(concepts=_K, scenes=self._rounds, size_wh=FORMATS[name]))
-        llm.prepare([Picture(pupil.drawing.pixels) for pupil in album.pupils])
-        llm.choose(asked(album, None, QUESTIONS[0]))  # code and system text are warm, the photos are not
+        engines.ours.prepare([Picture(pupil.drawing.pixels) for pupil in album.pupils])
+        engines.ours.choose(asked(album, None, QUESTIONS[0]))  # code and system text are warm, not the photos
         rounds = []
         for row in range(self._rounds):
             self._progress(f"photos, {name}", row, self._rounds)
-            rounds.append(self._round([asked(album, row, words) for words in QUESTIONS], (llm, stock), cache))
+            rounds.append(self._round([asked(album, row, words) for words in QUESTIONS], engines, cache))
         self._progress(f"photos, {name}", self._rounds, self._rounds)
-        ratios = [one.ratios for one in rounds]
-        medians = {key: statistics.median(row[key] for row in ratios) for key in _RATIOS}
-        fields = Round.__dataclass_fields__
-        return medians | {key: statistics.median(getattr(one, key) for one in rounds) for key in fields}
+        return {key: statistics.median(one[key] for one in rounds) for key in rounds[0]}
 
-    def _round(self, asked: Sequence[list[Turn]], engines: tuple[Llm, Stock], cache: Path) -> Round:
-        llm, stock = engines
-        stock_first = stock.first_token_ms(asked[0])
-        first = _answered(llm, asked[0])
-        second = _answered(llm, asked[1])
-        stock_second = stock.first_token_ms(asked[1])
+    def _round(self, asked: Sequence[list[Turn]], engines: Engines, cache: Path) -> dict[str, float]:
+        """One new photo: milliseconds to the first token, by name; and ours by theirs."""
+        stock_first = engines.stock.ask(asked[0])
+        first = _answered(engines.ours, asked[0])
+        second = _answered(engines.ours, asked[1])
+        stock_second = engines.stock.ask(asked[1])
         started = time.perf_counter()
         with WorkerLlm(self._part, self._device, cache) as other:
             load_ms = 1e3 * (time.perf_counter() - started)
             third = _answered(other, asked[2])
-        return Round(
-            first_ms=first["first_token"],
-            encode_ms=first["encode"],
-            prefill_ms=first["prefill"],
-            second_ms=second["first_token"],
-            load_ms=load_ms,
-            third_ms=third["first_token"],
-            stock_first_ms=stock_first,
-            stock_second_ms=stock_second,
-            encodes=int(first["encodes"]),
-            prompt_tokens=int(first["prompt"]),
-        )
+        found = {
+            "first_question_ratio": first["first_token"] / stock_first.first_ms,
+            "second_question_ratio": second["first_token"] / stock_second.first_ms,
+            "new_process_ratio": third["first_token"] / stock_first.first_ms,
+            "first_ms": first["first_token"],
+            "encode_ms": first["encode"],
+            "prefill_ms": first["prefill"],
+            "second_ms": second["first_token"],
+            "load_ms": load_ms,  # of a new process
+            "third_ms": third["first_token"],  # there, without loading
+            "stock_first_ms": stock_first.first_ms,
+            "stock_encode_ms": stock_first.encode_ms,
+            "stock_prefill_ms": stock_first.first_ms - stock_first.encode_ms,
+            "stock_second_ms": stock_second.first_ms,
+            "encodes": first["encodes"],
+            "prompt_tokens": first["prompt"],
+            "stock_prompt_tokens": stock_first.tokens,
+        }
+        return found | _by_transformers(engines.checkpoint, asked, found)
 
-    def _decode(self, llm: Llm) -> dict[str, float]:
+    def _decode(self, llm: Llm, checkpoint: Checkpoint | None) -> dict[str, float]:
         """Tokens a second, in turn with a bare loop."""
         album = draw_album(7, Recipe(concepts=_K, scenes=1))
         turns = asked(album, None, QUESTIONS[0])
-        ours, bare = [], []
+        ours, bare, transformers = [], [], []
         for row in range(2 * self._rounds + 1):
             stream = llm.generate(turns, Generation(max_tokens=_DECODED))
             "".join(stream)
@@ -149,6 +167,8 @@ class EngineBench:
                 bare.append(1 / bare_s)
                 steps = stream.usage.tokens["answer"] - 1
                 ours.append(1e3 * steps / stream.usage.timings_ms["decode"])
+            if row and checkpoint:
+                transformers.append(checkpoint.ask(turns, _DECODED).tokens_s)
         if not ours:
             return {}
         ratio = statistics.median(one / other for one, other in zip(ours, bare, strict=True))
@@ -156,6 +176,7 @@ class EngineBench:
             "decode_ratio": ratio,
             "decode_tokens_s": statistics.median(ours),
             "bare_tokens_s": statistics.median(bare),
+            **({"transformers_tokens_s": statistics.median(transformers)} if transformers else {}),
         }
 
     def _memory(self) -> dict[str, float]:
@@ -190,30 +211,42 @@ def asked(album: Album, row: int | None, question: str) -> list[Turn]:
 
 def engine_lines(result: dict[str, Any]) -> list[str]:
     """The figures as a table in words."""
-    lines = [f"{'milliseconds':<28}" + "".join(f"{name:>12}" for name in result["formats"])]
-    rows = {
-        "first question": "first_ms",
-        "  of it encoding": "encode_ms",
-        "  of it reading": "prefill_ms",
-        "stock, first question": "stock_first_ms",
-        "second question": "second_ms",
-        "stock, second question": "stock_second_ms",
-        "loading in a new process": "load_ms",
-        "first question there": "third_ms",
-    }
-    for words, key in rows.items():
-        lines.append(f"{words:<28}" + "".join(f"{row[key]:12.0f}" for row in result["formats"].values()))
-    for key in _RATIOS:
-        lines.append(f"{key:<28}" + "".join(f"{row[key]:12.4f}" for row in result["formats"].values()))
+    lines = [f"{'milliseconds':<32}" + "".join(f"{name:>12}" for name in result["formats"])]
+    rows = {key: words for key, words in _ROWS.items() if key in result["formats"]["square"]}
+    for key, words in rows.items():
+        form = "12.4f" if key.endswith("_ratio") else "12.0f"
+        lines.append(f"{words:<32}" + "".join(f"{row[key]:{form}}" for row in result["formats"].values()))
     if "decode_ratio" in result:
         speeds = f"{result['decode_tokens_s']:.1f} tokens/s, {result['bare_tokens_s']:.1f} in a bare loop"
         lines.append(f"decoding: {speeds} ({result['decode_ratio']:.3f})")
+    if "transformers_tokens_s" in result:
+        lines.append(
+            f"transformers, in {result['transformers_dtype']}: {result['transformers_tokens_s']:.1f} tokens/s"
+        )
     told, peak = result["memory_told_mb"], result["memory_peak_mb"]
     lines.append(f"memory: {told:.0f} MiB told before, {peak:.0f} MiB at most ({result['memory_ratio']:.2f})")
     for width, height, encodes, tokens in result["pictures"]:
         of = f"of {result['image_max_tokens']}"
         lines.append(f"a picture of {width} x {height}: {encodes} encodes, {tokens} tokens {of}")
     return lines
+
+
+def _by_transformers(
+    checkpoint: Checkpoint | None, asked: Sequence[list[Turn]], ours: Mapping[str, float]
+) -> dict[str, float]:
+    """The same two questions there; nothing where nobody asked for it."""
+    if checkpoint is None:
+        return {}
+    first, second = checkpoint.ask(asked[0]), checkpoint.ask(asked[1])
+    return {
+        "transformers_first_ratio": ours["first_ms"] / first.first_ms,
+        "transformers_second_ratio": ours["second_ms"] / second.first_ms,
+        "transformers_first_ms": first.first_ms,
+        "transformers_encode_ms": first.encode_ms,
+        "transformers_prefill_ms": first.first_ms - first.encode_ms,
+        "transformers_second_ms": second.first_ms,
+        "transformers_prompt_tokens": first.tokens,
+    }
 
 
 def _answered(llm: Llm | WorkerLlm, turns: list[Turn]) -> dict[str, float]:

@@ -1,20 +1,58 @@
-"""llama-cpp-python's own multimodal handler on the same files, with the same cap on a picture's tokens."""
+"""What the language model is measured beside: llama-cpp-python's own handler, and transformers."""
 
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from kinsight.errors import MissingPackage, ModelError
 from kinsight.image import encode_jpeg
 from kinsight.llm import Picture, Turn
+from kinsight.llm.wire import Failed, receive, send
 
 if TYPE_CHECKING:
     from kinsight.bundle import LlmPart
 
 _QUALITY = 95
+_PROGRAM = "kinsight_export.mllm.rival"  # no import: torch stays in a process of its own
+_PATIENCE_S = 10
+
+
+@dataclass(frozen=True)
+class Took:
+    """What an answer took that nothing was kept for."""
+
+    first_ms: float  # to the first token
+    encode_ms: float  # of it scaling and encoding pictures; the rest is reading
+    tokens: int  # of the prompt, with those of the pictures
+    tokens_s: float = 0.0  # after the first one, where there were more
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The first message to the process of transformers."""
+
+    checkpoint: Path
+    image_max_tokens: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Question:
+    """Every other one."""
+
+    turns: Sequence[Turn]
+    tokens: int  # of the answer
 
 
 class Stock:
@@ -24,9 +62,10 @@ class Stock:
         import llama_cpp
 
         started = time.perf_counter()
+        self._mtmd = _Staged(part.image_max_tokens or 1)
         self._llama = llama_cpp.Llama(
             str(part.file),
-            chat_handler=_handler(part),
+            chat_handler=_handler(part, self._mtmd),
             n_ctx=part.context,
             n_threads=threads,
             n_threads_batch=threads,
@@ -42,35 +81,118 @@ class Stock:
     ) -> None:
         self._llama.close()
 
-    def first_token_ms(self, turns: Sequence[Turn]) -> float:
+    def ask(self, turns: Sequence[Turn]) -> Took:
         """From the question to the first token of the answer."""
         messages = [_message(turn) for turn in turns]
+        self._mtmd.seconds = 0.0
         started = time.perf_counter()
-        self._llama.create_chat_completion(messages, max_tokens=1, temperature=0.0)
-        return 1e3 * (time.perf_counter() - started)
+        told = self._llama.create_chat_completion(messages, max_tokens=1, temperature=0.0)
+        first_ms = 1e3 * (time.perf_counter() - started)
+        return Took(first_ms, 1e3 * self._mtmd.seconds, told["usage"]["prompt_tokens"])
 
 
-def _handler(part: LlmPart) -> Any:
-    """The handler of models with a chat template, and `image_max_tokens`, which it cannot be given."""
+@dataclass
+class _Staged:
+    """llama_cpp.mtmd_cpp with a clock, and with `image_max_tokens`, which the handler cannot be given."""
+
+    image_max_tokens: int
+    seconds: float = field(default=0.0, init=False)
+
+    def __getattr__(self, name: str) -> Any:
+        from llama_cpp import mtmd_cpp
+
+        return getattr(mtmd_cpp, name)
+
+    def mtmd_context_params_default(self) -> Any:
+        """The defaults but for the cap."""
+        params = self.__getattr__("mtmd_context_params_default")()
+        params.image_max_tokens = self.image_max_tokens
+        return params
+
+    def mtmd_tokenize(self, *given: Any) -> Any:
+        """Scales all pictures and cuts them into tiles."""
+        return self._timed(self.__getattr__("mtmd_tokenize"), *given)
+
+    def mtmd_helper_eval_chunk_single(self, *given: Any) -> Any:
+        """The helper's two steps, one after the other as in its own source, of which the first is timed."""
+        handle, context, chunk, position, sequence, batch, _, after = given
+        if failed := self._timed(self.mtmd_encode_chunk, handle, chunk):
+            return failed
+        embeddings, nothing = self.mtmd_get_output_embd(handle), self.mtmd_helper_post_decode_callback()
+        place = position, sequence, batch
+        return self.mtmd_helper_decode_image_chunk(
+            handle, context, chunk, embeddings, *place, after, nothing, None
+        )
+
+    def _timed(self, call: Callable[..., Any], *given: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return call(*given)
+        finally:
+            self.seconds += time.perf_counter() - started
+
+
+class Checkpoint:
+    """transformers on the checkpoint that a bundle was made from, in another process; a context manager."""
+
+    def __init__(self, folder: Path, part: LlmPart, threads: int) -> None:
+        """MissingPackage without the extra [export], ModelError where the checkpoint cannot be used."""
+        if not all(map(find_spec, ("torch", "transformers"))):
+            raise MissingPackage(
+                "transformers is not installed, so nothing can be measured beside it",
+                "pip install 'kinsight[export]', or leave --transformers out",
+            )
+        with ExitStack() as stack:
+            self._said = stack.enter_context(tempfile.TemporaryFile())
+            line = [sys.executable, "-m", _PROGRAM]
+            pipe = subprocess.PIPE
+            self._process = subprocess.Popen(line, stdin=pipe, stdout=pipe, stderr=self._said)
+            stack.callback(self._process.communicate)
+            stack.callback(self._process.kill)
+            self.dtype: str = self._call(Opening(folder.absolute(), part.image_max_tokens or 1, threads))
+            self._close = stack.pop_all().close
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._close()
+
+    def ask(self, turns: Sequence[Turn], tokens: int = 1) -> Took:
+        """From the question to the first token of the answer, and how fast those after it come."""
+        took = self._call(Question(turns, tokens))
+        assert isinstance(took, Took)
+        return took
+
+    def _call(self, message: Opening | Question) -> Any:
+        assert self._process.stdin and self._process.stdout
+        try:
+            send(self._process.stdin, message)
+            found = receive(self._process.stdout)
+        except (OSError, EOFError) as error:
+            self._process.wait(_PATIENCE_S)
+            self._said.seek(0)
+            lines = self._said.read().decode("utf-8", "replace").split("\n")
+            last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
+            raise ModelError(f"transformers ended ({last.strip()[:300]})", "see to the checkpoint") from error
+        if isinstance(found, Failed):
+            raise found.error()
+        return found
+
+
+def _handler(part: LlmPart, mtmd: _Staged) -> Any:
+    """The handler of models with a chat template."""
     from llama_cpp.llama_chat_format import MTMDChatHandler
 
-    def start(handler: Any, llama_model: Any) -> None:
-        mtmd = handler._mtmd_cpp
-        make = mtmd.mtmd_context_params_default
-
-        def capped() -> Any:
-            params = make()
-            params.image_max_tokens = part.image_max_tokens
-            return params
-
-        mtmd.mtmd_context_params_default = capped
-        try:
-            MTMDChatHandler._init_mtmd_context(handler, llama_model)
-        finally:
-            mtmd.mtmd_context_params_default = make
-
-    subclass = type("Capped", (MTMDChatHandler,), {"_init_mtmd_context": start})
-    return subclass(str(part.mmproj), verbose=False, use_gpu=False)
+    handler = MTMDChatHandler(str(part.mmproj), verbose=False, use_gpu=False)
+    handler._mtmd_cpp = mtmd
+    return handler
 
 
 def _message(turn: Turn) -> dict[str, Any]:

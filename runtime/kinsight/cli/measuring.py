@@ -213,12 +213,16 @@ def stages(desk: Desk, photos: tuple[Path, ...]) -> None:
 
 @bench.command(epilog="Example: kinsight bench engine --bundle build/shapes/smolvlm-256m")
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="New photos per format.")
+@click.option(
+    "--transformers", metavar="CHECKPOINT", type=_FOLDER, help="Ask transformers as well, on this checkpoint."
+)
 @pass_desk
-def engine(desk: Desk, rounds: int) -> None:
+def engine(desk: Desk, rounds: int, transformers: Path | None) -> None:
     """The language model beside llama-cpp-python's own multimodal handler, on drawn photos.
 
     Three concepts are taught; then a first and a second question about every new photo, and one more from a
-    new process. The handler gets the same files, threads and cap on a picture's tokens.
+    new process. The handler gets the same files, threads and cap on a picture's tokens. So does transformers,
+    which needs the extra [export], on the checkpoint that the bundle was made from.
     """
     import tempfile
 
@@ -230,7 +234,7 @@ def engine(desk: Desk, rounds: int) -> None:
             raise ModelError(
                 f"the bundle {assistant.bundle.name} has no language model that sees", "use another bundle"
             )
-        result = EngineBench(part, assistant.device, rounds, progress).run(Path(scratch))
+        result = EngineBench(part, assistant.device, rounds, progress).run(Path(scratch), transformers)
     for line in engine_lines(result):
         click.echo(line)
     _last_line({"format": 1, "bench": "engine", "bundle": assistant.bundle.name, "rounds": rounds, **result})

@@ -1,0 +1,115 @@
+"""The bench of the language model, with tiny models: whom it asks, what it tells, what it cannot do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from kinsight.bundle import LlmPart
+from kinsight.errors import MissingPackage, ModelError
+from talkers import NEEDS_LLAMA_CPP, device, part, picture
+from terminal import Terminal
+
+pytestmark = NEEDS_LLAMA_CPP
+TYPES = ("idefics3", "gemma3", "qwen2_5_vl", "qwen3_vl", "lfm2_vl")
+CAP = {"lfm2_vl": 96}  # LFM2 takes no picture for less
+USUAL_CAP = 32
+NEED_TORCHVISION = ("qwen2_5_vl", "qwen3_vl", "lfm2_vl")
+
+
+@pytest.mark.skipif(find_spec("transformers") is not None, reason="this is about a device without it")
+def test_transformers_are_asked_only_where_they_are(kinsight: Terminal, tmp_path: Path) -> None:
+    said = kinsight("bench", "engine", "--bundle", "pocket", "--transformers", tmp_path)
+    assert said.code == 1
+    assert "transformers is not installed" in said.err and "pip install 'kinsight[export]'" in said.err
+
+
+@pytest.fixture(scope="module", params=TYPES)
+def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch", reason="the extra [train] is not installed")
+    from tiny_checkpoints import tiny_checkpoint
+
+    kind: str = request.param
+    return tiny_checkpoint(kind, tmp_path_factory.mktemp("checkpoints") / kind)
+
+
+@pytest.mark.train
+def test_transformers_answer_on_every_type_within_the_cap(checkpoint: Path) -> None:
+    from kinsight.bench.rivals import Opening, Question
+    from kinsight.llm import Text, Turn
+    from kinsight_export.mllm.rival import Rival
+
+    cap = CAP.get(checkpoint.name, USUAL_CAP)
+    if checkpoint.name in NEED_TORCHVISION and find_spec("torchvision") is None:
+        with pytest.raises(MissingPackage, match="torchvision"):
+            Rival(Opening(checkpoint, cap, threads=1))
+        return
+    rival = Rival(Opening(checkpoint, cap, threads=1))
+    words = Text("Who is this?")
+    without = rival.ask(Question([Turn("user", (words,))], 1)).tokens
+    took = rival.ask(Question([Turn("user", (picture(1, (300, 400)), words))], 4))
+    around = 4  # tokens before and behind a picture
+    assert without < took.tokens <= without + cap + around
+    assert took.first_ms > took.encode_ms > 0 and took.tokens_s > 0
+
+
+@pytest.mark.train
+def test_a_processor_of_any_size_of_picture_is_told_the_cap() -> None:
+    transformers = pytest.importorskip("transformers", reason="the extra [train] is not installed")
+    from kinsight_export.mllm.rival import cap
+
+    images = transformers.Qwen2VLImageProcessor(patch_size=14, merge_size=2)
+    pixels = picture(1, (600, 800)).pixels
+    grids = [images(pixels, return_tensors="np")["image_grid_thw"].prod() // 4]
+    cap(images, USUAL_CAP)
+    grids.append(images(pixels, return_tensors="np")["image_grid_thw"].prod() // 4)
+    assert grids[0] > USUAL_CAP >= grids[1] > USUAL_CAP // 2
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("checkpoint", ["idefics3"], indirect=True)
+def test_all_are_asked_in_one_run(checkpoint: Path, tmp_path: Path) -> None:
+    from kinsight.bench.engine import EngineBench, engine_lines
+
+    bench = EngineBench(_converted(checkpoint, tmp_path), device(), 1, lambda *_: None)
+    result = bench.run(tmp_path / "cache", checkpoint)
+    for row in result["formats"].values():
+        assert row["encodes"] == 1 and row["stock_prompt_tokens"] > row["prompt_tokens"] > 0
+        for whose in ("stock", "transformers"):
+            first, encode, prefill = (row[f"{whose}_{key}_ms"] for key in ("first", "encode", "prefill"))
+            assert first == pytest.approx(encode + prefill) and min(encode, prefill) > 0
+        assert row["transformers_first_ratio"] == pytest.approx(
+            row["first_ms"] / row["transformers_first_ms"]
+        )
+    assert result["transformers_tokens_s"] > 0
+    words = "\n".join(engine_lines(result))
+    assert (
+        "transformers, second question" in words and "a picture of 6000 x 4000: 1 encodes, 16 tokens" in words
+    )
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("checkpoint", ["idefics3"], indirect=True)
+def test_a_checkpoint_that_cannot_be_used_is_one_sentence(checkpoint: Path, tmp_path: Path) -> None:
+    from kinsight.bench.rivals import Checkpoint
+
+    described = part(tmp_path / "llm.gguf", tmp_path / "mmproj.gguf", "photo+references")
+    with pytest.raises(ModelError, match="holds no checkpoint"):
+        Checkpoint(tmp_path, described, 1)
+    with Checkpoint(checkpoint, described, 1) as rival:
+        assert rival.dtype in ("float32", "bfloat16")
+        rival._process.kill()
+        with pytest.raises(ModelError, match="transformers ended"):
+            rival.ask([])
+
+
+def _converted(checkpoint: Path, folder: Path) -> LlmPart:
+    from kinsight_export.gguf_file import converter, to_pair
+    from kinsight_export.mllm.vocabulary import PRETOKENIZER
+
+    llm, mmproj = folder / "llm.gguf", folder / "mmproj.gguf"
+    to_pair(checkpoint, {"f16": mmproj}, llm, converter(Path("build/converter")), PRETOKENIZER)
+    return replace(part(llm, mmproj, "photo+references"), context=4096)
