@@ -19,6 +19,8 @@ from kinsight_export.trial import WORKSTATION
 
 Feeds = Mapping[str, NDArray[Any]]
 _LAST_CONVOLUTIONS = 6  # of a detector: what they give is boxes and scores, which eight bits spoil first
+_FIRST_CONVOLUTIONS = 3  # they see pixels, and few bits there are lost to everything after
+_AT_THE_END = ("GlobalAveragePool", "ReduceMean", "LpNormalization", "Flatten", "Sigmoid", "Softmax")
 _PER_CHANNEL = 13  # the opset from which on a scale can be one of each channel
 _FEW = 16  # pictures for histograms, which take long
 _BLOCK = 32  # weights that share a scale

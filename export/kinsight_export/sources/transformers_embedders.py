@@ -50,7 +50,7 @@ def open_embedder(
         dim=dim,
         rule=rule,
         image=image,
-        write=partial(export_tower, image, of_pictures, {"height": height, "width": width}),
+        write=partial(export_tower, image, of_pictures, size_wh=rule.size_wh),
         prepare=prepare,
         text=_text(folder, model, of_words) if of_words else None,
     )
@@ -96,7 +96,7 @@ def _text(folder: Path, model: Any, config_class: str) -> TextSource:
     """Its mask is left out: these towers read to the end token, or padding like any other token."""
     context = int(model.config.text_config.max_position_embeddings)
     words, tower = open_tokenizer(folder), _Words(model)
-    write = partial(export_tower, tower, config_class, {"sequence_length": context})
+    write = partial(export_tower, tower, config_class)
 
     def tokenise(texts: Sequence[str]) -> NDArray[np.int64]:
         encoded = words.own(list(texts), padding="max_length", truncation=True, max_length=context)
