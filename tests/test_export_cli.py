@@ -14,13 +14,23 @@ import pytest
 
 from identities import draw_identities
 from kinsight.bundle import Preprocess, check_hashes, read_bundle
+from kinsight.faces import load_faces
 from kinsight_export.cli import main
-from kinsight_export.parts import DetectorSpec, EmbedderSpec, TextSpec, read_part, write_part
+from kinsight_export.parts import (
+    DetectorSpec,
+    EmbedderSpec,
+    TextSpec,
+    read_part,
+    rewrite,
+    spec_of,
+    write_part,
+)
 from sabotage import kept_elsewhere
 from talkers import NEEDS_LLAMA_CPP
 from terminal import Said, Terminal, fine
-from tiny import Blob, BlobPhoto, make_bundle, make_image_tower, make_text_tower
+from tiny import Blob, BlobPhoto, draw, make_bundle, make_image_tower, make_text_tower
 from tiny_detector import FAMILIES, Family, make_detector, save_model
+from tiny_faces import FACES, make_face_detector, make_face_recogniser
 
 Export = Callable[..., Said]
 
@@ -147,6 +157,35 @@ def test_a_model_that_sees(export: Export, out: Path) -> None:
     fine(export("bundle", VISION, SEES, "--sees photo --replace --out", out))
     llm = read_bundle(out).llm
     assert llm and llm.sees == "photo"
+
+
+def test_a_bundle_that_sees_faces(export: Export, parts: Path, out: Path, tmp_path: Path) -> None:
+    finder = make_face_detector(tmp_path / "yunet.onnx")
+    teller = make_face_recogniser(tmp_path / "sface.onnx")
+    pair = ("--face-detector", finder, "--face-embedder", teller)
+    said = fine(export("bundle", VISION, *pair, "--face-licence CC-BY-4.0 --out", out))
+    assert said.out.endswith("When two faces are one person's is an estimate: what OpenCV says of SFace.\n")
+    found = read_bundle(out)
+    check_hashes(found)
+    assert found.faces and (found.faces.id, found.faces.dim) == ("sface", 128)
+    assert (found.faces.score_threshold, found.faces.licence) == (0.9, "CC-BY-4.0")
+    assert found.faces.calibration.estimated and len(digests(out)) == 6
+    picture = draw([Blob(FACES["ann"], (200, 200, 296, 296))])
+    faces = load_faces(found.faces).faces(picture)
+    assert faces and faces[0].vector.shape == (128,)
+    again = rewrite(spec_of(out), out).faces  # as quantise does
+    assert again == found.faces
+    for words, sentence in (
+        (("--face-detector", finder), "--face-detector and --face-embedder belong together: pass both"),
+        (
+            ("--face-detector", teller, "--face-embedder", teller),
+            "give models of the shapes of YuNet and SFa",
+        ),
+        (("--face-detector", finder, "--face-embedder", parts / "labels.txt"), "cannot be loaded"),
+        (("--face-detector", finder, "--face-embedder", tmp_path / "no.onnx"), "there is no file"),
+    ):
+        assert sentence in refused(export("bundle", VISION, *words, "--out", tmp_path / "other"))
+        assert not (tmp_path / "other").exists()
 
 
 def test_a_bundle_of_parts_in_folders(export: Export, parts: Path, out: Path, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ PACKAGES = {
         "kinsight_export.quantise",
         "kinsight_export.sources",
     },
+    "optimum": {"kinsight_export.sources"},
     "peft": {"kinsight_export.mllm"},
     "pillow_heif": {"kinsight.image"},
     "platformdirs": {"kinsight.home"},

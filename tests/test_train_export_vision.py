@@ -40,6 +40,7 @@ SMOOTH = Pictures(smooth_pictures(), "4 smooth pictures")
 EMBEDDERS = {"clip": tiny_vision.clip, "siglip": tiny_vision.siglip, "dinov2": tiny_vision.dinov2}
 DETECTORS: dict[str, Callable[[Path], Path]] = {
     "yolos": tiny_vision.yolos,
+    "rt_detr": lambda folder: tiny_vision.rt_detr(folder, seed=1),
     "d_fine": lambda folder: tiny_vision.d_fine(folder, seed=1),
 }
 
@@ -71,6 +72,14 @@ def test_an_embedder_is_what_its_checkpoint_is(
     assert 'licence = "Apache-2.0"' in toml and "[parity.embedder.picture_vectors]" in toml
     assert ("[embedder.text]" in toml) == (name != "dinov2")
     assert ('resize = "stretch"' in toml) == (name == "siglip")
+
+
+def test_pictures_of_another_size_than_the_checkpoint_s(tmp_path: Path) -> None:
+    source = open_embedder(made(tmp_path, "dinov2", tiny_vision.dinov2), (56, 42), "MIT", stretch=True)
+    spec, report = make_embedder(source, tmp_path, PICTURES)
+    assert report.require() and spec.preprocess.size_wh == (56, 42)
+    with pytest.raises(ModelError, match=r"does not take pictures of 40 x 40 .*: pass another --size"):
+        open_embedder(made(tmp_path, "clip", tiny_vision.clip), (40, 40), "MIT", stretch=True)
 
 
 class _Grid(torch.nn.Module):

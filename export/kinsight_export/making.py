@@ -68,20 +68,14 @@ def make_detector(
 
 def make_embedder(source: EmbedderSource, scratch: Path, pictures: Pictures) -> tuple[EmbedderSpec, Report]:
     """(the part, its files in `scratch`; the gate's report, which may be bad). ModelError where it fails."""
-    import torch
-
     from kinsight_export.gate.embedder import judge_embedder
-    from kinsight_export.onnx_file import Names, export_onnx
 
     check_size([source.image, *([source.text.module] if source.text else [])], scratch)
-    width, height = source.rule.size_wh
     image, text = scratch / "image.onnx", None
-    names = Names(("pixel_values",), ("image_embeds",))
-    export_onnx(source.image, torch.zeros(2, 3, height, width), image, names, dynamic_batch=True)
+    source.write(image)
     if source.text:
         text = TextSpec(scratch / "text.onnx", scratch / "tokenizer.json", source.text.context)
-        ids = torch.from_numpy(source.text.tokenise(["a photo", "two words more"])["input_ids"])
-        export_onnx(source.text.module, ids, text.file, Names(source.text.inputs, ("text_embeds",)), True)
+        source.text.write(text.file)
         source.text.save(text.tokenizer)
     spec = EmbedderSpec(source.id, source.dim, image, source.rule, text, licence=source.licence)
     return spec, judge_embedder(source, spec, pictures.pixels, pictures.words)

@@ -7,12 +7,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from kinsight.bundle import Preprocess
+from kinsight.bundle import Calibration, Preprocess
 from kinsight.errors import ConfigError
 from kinsight_export.families import DETECTORS, EMBEDDERS, preprocess
 from kinsight_export.licences import strictest
-from kinsight_export.parts import BundleSpec, DetectorSpec, EmbedderSpec, LlmSpec, Part, TextSpec, read_part
-from kinsight_export.trial import input_size, try_classes, try_detector, try_embedder, try_llm, vector_length
+from kinsight_export.parts import (
+    BundleSpec,
+    DetectorSpec,
+    EmbedderSpec,
+    FacesSpec,
+    LlmSpec,
+    Part,
+    TextSpec,
+    read_part,
+)
+from kinsight_export.trial import (
+    face_vector_length,
+    input_size,
+    try_classes,
+    try_detector,
+    try_embedder,
+    try_faces,
+    try_llm,
+    vector_length,
+)
 
 _IMAGE_SIZE = 224
 _Spec = TypeVar("_Spec", DetectorSpec, EmbedderSpec, LlmSpec)
@@ -22,6 +40,19 @@ _OF_FILES = {
     "llm": ("mmproj", "sees", "image_max_tokens", "stop"),
 }
 """Options that say of a file what the folder of a part says itself."""
+_FILES = (
+    *("detector", "labels", "embedder_image", "embedder_text", "tokenizer"),
+    *("face_detector", "face_embedder", "llm", "mmproj"),
+)
+_OF_FACES = ("face_detector", "face_embedder")
+_OF_SFACE = Calibration(
+    curve=((0.2, 0.01), (0.363, 0.5), (0.45, 0.9), (0.6, 0.99)),
+    accept_probability=0.9,
+    unsure_probability=0.5,
+    margin=0.05,
+    fitted_on="not measured; .363 is the cosine from which OpenCV takes two faces of SFace for one person's",
+    estimated=True,
+)
 _OF_AN_LLM = ("mmproj", "sees", "image_max_tokens", "stop")
 Options = Mapping[str, Any]
 
@@ -40,15 +71,17 @@ def bundle_spec(options: Options) -> BundleSpec:
     embedder = _kept(parts.get("embedder"), EmbedderSpec) or _embedder(options)
     try_classes(detector, embedder)
     llm = _kept(parts.get("llm"), LlmSpec) or (_llm(options) if options["llm"] else None)
+    faces = _faces(options) if options["face_detector"] else None
     return BundleSpec(
         name=options["name"] or out.resolve().name,
         version=options["version"],
         world=options["world"],
         licence=options["licence"]
-        or strictest([detector.licence, embedder.licence, llm.licence if llm else None]),
+        or strictest([part.licence for part in (detector, embedder, llm, faces) if part]),
         detector=detector,
         embedder=embedder,
         llm=llm,
+        faces=faces,
         parity={name: rows for part in parts.values() for name, rows in part.parity.items()},
     )
 
@@ -102,6 +135,22 @@ def _embedder(options: Options) -> EmbedderSpec:
     return spec
 
 
+def _faces(options: Options) -> FacesSpec:
+    """The models for faces, with a calibration that is an estimate and says so."""
+    recogniser: Path = options["face_embedder"]
+    spec = FacesSpec(
+        id=recogniser.stem,
+        dim=face_vector_length(recogniser),
+        detector=options["face_detector"],
+        recogniser=recogniser,
+        score_threshold=options["face_threshold"],
+        calibration=_OF_SFACE,
+        licence=options["face_licence"],
+    )
+    try_faces(spec)
+    return spec
+
+
 def _llm(options: Options) -> LlmSpec:
     mmproj = options["mmproj"]
     spec = LlmSpec(
@@ -121,7 +170,7 @@ def _llm(options: Options) -> LlmSpec:
 def _check_files(options: Options, folders: Mapping[str, Path]) -> None:
     if not options["embedder"] and not options["embedder_image"]:
         raise ConfigError("there is no embedder", "pass --embedder FOLDER, or --embedder-image FILE")
-    for name in ("detector", "labels", "embedder_image", "embedder_text", "tokenizer", "llm", "mmproj"):
+    for name in _FILES:
         if name not in folders and options[name] and not options[name].is_file():
             raise ConfigError(f"there is no file {options[name]}", f"check {_flag(name)}")
 
@@ -132,6 +181,8 @@ def _check_companions(options: Options) -> None:
     idle = [_flag(name) for name in _OF_AN_LLM if options[name] and not options["llm"]]
     if idle:
         raise ConfigError(f"{idle[0]} means nothing without --llm", "pass --llm, or leave it out")
+    if bool(options["face_detector"]) != bool(options["face_embedder"]):
+        raise ConfigError("--face-detector and --face-embedder belong together", "pass both, or neither")
     if options["mmproj"] and not options["image_max_tokens"]:
         raise ConfigError("a model that sees needs a limit", "pass --image-max-tokens, say 64")
 

@@ -19,15 +19,17 @@ from kinsight.bundle.read import read_labels
 from kinsight.config import DeviceConfig
 from kinsight.detect import Detector
 from kinsight.embed import Embedder
-from kinsight.errors import BundleError, ConfigError
+from kinsight.errors import BundleError, ConfigError, ModelError
+from kinsight.image import FaceModels
 from kinsight.llm import Generation, Picture, Text, Turn, load_llm
 from kinsight.session import CPU, Session
 from kinsight.types import Floats, Pixels
 from kinsight_export.gate.compare import lowest_cosine
-from kinsight_export.parts import DetectorSpec, EmbedderSpec, LlmSpec
+from kinsight_export.parts import DetectorSpec, EmbedderSpec, FacesSpec, LlmSpec
 
 WORKSTATION = DeviceConfig("workstation", (CPU,), threads=0, memory_mb=4096)
 _FEW, _SAME = 4, 0.999  # labels, and the cosine of two vectors of the same words
+_SFACE = "give models of the shapes of YuNet and SFace, as OpenCV has them"
 _TEXTS = ("a red dog", "two blue cars at night")
 
 
@@ -104,6 +106,28 @@ def try_classes(detector: DetectorSpec, embedder: EmbedderSpec) -> None:
             f"the classes of {detector.file.name} are vectors of other words than those of {embedder.id}",
             "take the embedder that was its --words, or export the detector without --open-classes",
         )
+
+
+def face_vector_length(recogniser: Path) -> int:
+    """The dimension of a recogniser's vectors, found by running it once on a picture of its own size.
+
+    ModelError where it does not run, BundleError where it gives no vector.
+    """
+    session = Session(recogniser, WORKSTATION)
+    (name, shape), *_ = session.inputs.items()
+    picture = np.zeros([1, *(side or 112 for side in shape[1:])], np.float32)
+    (vectors, *_) = session.run({name: picture}).values()
+    if vectors.ndim != 2:
+        raise BundleError(f"{recogniser.name} gives the shape {vectors.shape} for one face", _SFACE)
+    return int(vectors.shape[1])
+
+
+def try_faces(spec: FacesSpec) -> None:
+    """Looks for faces in one picture. ModelError where OpenCV cannot load or run one of the models."""
+    try:
+        FaceModels(spec.detector, spec.recogniser, spec.score_threshold).faces(_picture())
+    except ModelError as error:
+        raise ModelError(error.problem, _SFACE) from error
 
 
 def try_llm(spec: LlmSpec) -> None:

@@ -33,6 +33,10 @@ _BUNDLE_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (("--embedder-text",), {"type": A_FILE, "help": "ONNX file of the text tower."}),
     (("--tokenizer",), {"type": A_FILE, "help": "tokenizer.json of the text tower."}),
     (("--text-context",), {"type": _TOKENS, "default": 77, "show_default": True, "help": "Tokens."}),
+    (("--face-detector",), {"type": A_FILE, "help": "ONNX file that finds faces, of YuNet's shape."}),
+    (("--face-embedder",), {"type": A_FILE, "help": "ONNX file that tells faces apart, of SFace's shape."}),
+    (("--face-threshold",), {"type": _SHARE, "default": 0.9, "show_default": True, "help": "Of a face."}),
+    (("--face-licence",), {"help": "Of both; else the bundle's own holds."}),
     (("--llm",), {"type": A_FILE, "help": "GGUF file or a part's folder; without it no ask, chat, caption."}),
     (("--mmproj",), {"type": A_FILE, "help": "GGUF file of the picture encoder."}),
     (("--sees",), {"help": "photo+references | photo | nothing; else by --mmproj."}),
@@ -73,3 +77,5 @@ def bundle(context: click.Context) -> None:
     written = write_bundle(spec, out, context.obj["replace"])
     click.echo(f"{written.name} is written to {written.folder}.")
     click.echo(f"It names nobody yet: run kinsight-export calibrate {written.folder} PHOTOS.")
+    if written.faces:
+        click.echo("When two faces are one person's is an estimate: what OpenCV says of SFace.")

@@ -79,10 +79,10 @@ def judge_embedder(
 def _text_checks(source: TextSource, embedder: Embedder) -> list[Check]:
     theirs = source.tokenise(TEXTS)
     ours = embedder.text_feeds(TEXTS)
-    same = [np.array_equal(ours["input_ids"][row], theirs["input_ids"][row]) for row in range(len(TEXTS))]
+    same = [np.array_equal(ours["input_ids"][row], theirs[row]) for row in range(len(TEXTS))]
     compared = f"{len(TEXTS)} texts: capitals, punctuation, accents, none, too long"
     with torch.no_grad():
-        wanted = source.module(*(torch.from_numpy(theirs[name]) for name in source.inputs)).numpy()
+        wanted = source.module(torch.from_numpy(theirs)).numpy()
     odd = TEXTS[same.index(False)] if False in same else ""
     cause = f"the tokenizer is another one, or pads with another token: {odd[:40]!r} is read otherwise"
     cosine = lowest_cosine(embedder.texts(TEXTS), wanted)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kinsight.bundle import Preprocess
+from kinsight.bundle import Calibration, Preprocess
 from kinsight.bundle.contract import CONTRACT, FORMAT
 from kinsight.bundle.files import AGAIN, check_gguf, check_onnx, inside
 from kinsight.bundle.verify import sha256_of
 from kinsight.errors import BundleError
 from kinsight.home import expanded
 from kinsight.tomlread import ANY_TABLE, Key, Kind, StrictToml, Table, optional
-from kinsight_export.parts.specs import DetectorSpec, EmbedderSpec, LlmSpec, PartSpec, TextSpec
+from kinsight_export.parts.specs import DetectorSpec, EmbedderSpec, FacesSpec, LlmSpec, PartSpec, TextSpec
 
 PART_TOML = "part.toml"
 
@@ -86,6 +86,19 @@ def embedder_of(folder: Path, values: Mapping[str, Any]) -> EmbedderSpec:
         )
         if text
         else None,
+        licence=values["licence"] or None,
+    )
+
+
+def faces_of(folder: Path, values: Mapping[str, Any]) -> FacesSpec:
+    """The same of the models for faces, with their calibration."""
+    return FacesSpec(
+        id=values["id"],
+        dim=values["dim"],
+        detector=_onnx(folder, values["detector"]),
+        recogniser=_onnx(folder, values["recogniser"]),
+        score_threshold=values["score_threshold"],
+        calibration=Calibration(**values["calibration"]),
         licence=values["licence"] or None,
     )
 

@@ -9,7 +9,7 @@ from kinsight.bundle import Bundle, read_bundle, read_cohort
 from kinsight.bundle.contract import CONTRACT
 from kinsight.bundle.read import open_bundle_toml
 from kinsight_export.parts.calibration import rewrite_calibration
-from kinsight_export.parts.folder import detector_of, embedder_of, llm_of
+from kinsight_export.parts.folder import detector_of, embedder_of, faces_of, llm_of
 from kinsight_export.parts.specs import BundleSpec
 from kinsight_export.parts.writing import write_bundle
 
@@ -27,6 +27,7 @@ def spec_of(folder: Path) -> BundleSpec:
         detector=detector_of(folder, values["detector"]),
         embedder=embedder_of(folder, values["embedder"]),
         llm=llm_of(folder, values["llm"]) if values["llm"] else None,
+        faces=faces_of(folder, values["faces"]) if values["faces"] else None,
         parity=values["parity"],
     )
 

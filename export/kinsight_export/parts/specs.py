@@ -11,6 +11,7 @@ from kinsight.bundle import Bundle, Calibration, Head, Preprocess, Sees, World
 from kinsight.home import expanded
 
 _LABELS, _CLASSES = "labels.txt", "classes.npy"
+_FACES, _RECOGNISER = "face-detector.onnx", "face-recogniser.onnx"
 Sources: TypeAlias = dict[str, Path]
 Hashes: TypeAlias = Mapping[str, str]
 """Name in the bundle or part -> sha256."""
@@ -67,6 +68,19 @@ class LlmSpec:
     licence: str | None = None  # None where the bundle's own holds
 
 
+@dataclass(frozen=True)
+class FacesSpec:
+    """The models for faces, of the shapes of YuNet and SFace, and when two faces are one person's."""
+
+    id: str
+    dim: int
+    detector: Path
+    recogniser: Path
+    score_threshold: float  # of the detector, 0..1
+    calibration: Calibration
+    licence: str | None = None  # None where the bundle's own holds
+
+
 PartSpec: TypeAlias = DetectorSpec | EmbedderSpec | LlmSpec
 
 
@@ -81,6 +95,7 @@ class BundleSpec:
     detector: DetectorSpec
     embedder: EmbedderSpec
     llm: LlmSpec | None = None
+    faces: FacesSpec | None = None
     parity: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -107,7 +122,12 @@ def parts_of(bundle: Bundle) -> tuple[DetectorSpec, EmbedderSpec]:
     return eyes, towers
 
 
-def sources_of(detector: DetectorSpec | None, embedder: EmbedderSpec | None, llm: LlmSpec | None) -> Sources:
+def sources_of(
+    detector: DetectorSpec | None,
+    embedder: EmbedderSpec | None,
+    llm: LlmSpec | None,
+    faces: FacesSpec | None = None,
+) -> Sources:
     """Name in the bundle or part -> source; of the parts that are there."""
     text = embedder.text if embedder else None
     sources = {
@@ -117,6 +137,8 @@ def sources_of(detector: DetectorSpec | None, embedder: EmbedderSpec | None, llm
         "image.onnx": embedder and embedder.image,
         "text.onnx": text and text.file,
         "tokenizer.json": text and text.tokenizer,
+        _FACES: faces and faces.detector,
+        _RECOGNISER: faces and faces.recogniser,
         "llm.gguf": llm and llm.file,
         "mmproj.gguf": llm and llm.mmproj,
     }
@@ -149,6 +171,19 @@ def embedder_table(embedder: EmbedderSpec, hashes: Hashes) -> dict[str, Any]:
         if text
         else None,
         "calibration": calibration.table() if calibration else None,
+    }
+
+
+def faces_table(faces: FacesSpec, hashes: Hashes) -> dict[str, Any]:
+    """[faces] in the order of the contract."""
+    return {
+        "id": faces.id,
+        "dim": faces.dim,
+        "score_threshold": faces.score_threshold,
+        "licence": faces.licence,
+        "detector": _hashed(_FACES, hashes),
+        "recogniser": _hashed(_RECOGNISER, hashes),
+        "calibration": faces.calibration.table(),
     }
 
 

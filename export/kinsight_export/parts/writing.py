@@ -29,6 +29,7 @@ from kinsight_export.parts.specs import (
     Sources,
     detector_table,
     embedder_table,
+    faces_table,
     llm_table,
     sources_of,
 )
@@ -44,7 +45,7 @@ def write_bundle(spec: BundleSpec, out: Path, replace: bool = False) -> Bundle:
     """
     out = expanded(out).resolve()
     with _staging(out, BUNDLE_TOML, replace) as staging:
-        hashes = _copy(sources_of(spec.detector, spec.embedder, spec.llm), staging)
+        hashes = _copy(sources_of(spec.detector, spec.embedder, spec.llm, spec.faces), staging)
         (staging / BUNDLE_TOML).write_bytes(toml_of(_bundle_tables(spec, hashes)))
         check_hashes(read_bundle(staging))
     return read_bundle(out)
@@ -85,6 +86,7 @@ def _bundle_tables(spec: BundleSpec, hashes: Hashes) -> dict[str, Any]:
         },
         "detector": detector_table(spec.detector, hashes),
         "embedder": embedder_table(spec.embedder, hashes),
+        "faces": faces_table(spec.faces, hashes) if spec.faces else None,
         "llm": llm_table(spec.llm, hashes) if spec.llm else None,
         "parity": spec.parity,
     }

@@ -18,8 +18,11 @@ from kinsight.session import Session
 from kinsight_export.trial import WORKSTATION
 
 Feeds = Mapping[str, NDArray[Any]]
-_LAST_CONVOLUTIONS = 6  # of a detector: what they give is boxes and scores, which eight bits spoil first
+_FIRST_CONVOLUTIONS = 3  # what few bits lose there is lost to everything after
+_LAST_CONVOLUTIONS = 6  # of a detector: what they give is boxes and scores
+_ACTIVATIONS = ("Clip", "Relu")  # one that follows a convolution becomes a part of it
 _PER_CHANNEL = 13  # the opset from which on a scale can be one of each channel
+_PERCENTILE = 99.99  # of the activations that a range holds
 _FEW = 16  # pictures for histograms, which take long
 _BLOCK = 32  # weights that share a scale
 _FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError)
@@ -65,6 +68,10 @@ def _prepared(file: Path, scratch: Path) -> Path:
         quant_pre_process(str(file), str(out), skip_symbolic_shape=True)
     except (*_FAILURES, OSError, AssertionError) as error:
         raise ModelError(f"{file.name} cannot be prepared ({str(error)[:200]})", "export it again") from error
+    named = onnx.load(str(out))
+    for row, node in enumerate(named.graph.node):
+        node.name = f"{row} {node.op_type}"  # layers are left out by their names
+    onnx.save(named, str(out))
     return out
 
 
@@ -85,11 +92,18 @@ def _ways(file: Path, feeds: Sequence[Feeds], kinds: Counter[str]) -> dict[str, 
     """Name -> what writes it to a path."""
     ways: dict[str, Any] = {}
     if kinds["Conv"]:
-        ways["int8 static, min-max"] = lambda out: _static(file, out, feeds, "MinMax", [])
-        ways["int8 static, percentile"] = lambda out: _static(file, out, feeds[:_FEW], "Percentile", [])
-        if kinds["Conv"] > 2 * _LAST_CONVOLUTIONS:
-            last = _last_convolutions(file)
-            ways["int8 static, all but the last"] = lambda out: _static(file, out, feeds, "MinMax", last)
+        convolutions, end = _convolutions_and_end(file)
+        first, last = convolutions[:_FIRST_CONVOLUTIONS], convolutions[-_LAST_CONVOLUTIONS:]
+        few = feeds[:_FEW]
+        ways["int8 static, min-max"] = lambda out: _static(file, out, feeds, "MinMax", end)
+        ways["int8 static, percentile"] = lambda out: _static(file, out, few, "Percentile", end)
+        if kinds["Conv"] > 2 * (_FIRST_CONVOLUTIONS + _LAST_CONVOLUTIONS):
+            ways["int8 static, all but the first"] = lambda out: _static(
+                file, out, few, "Percentile", [*end, *first]
+            )
+            ways["int8 static, all but the ends"] = lambda out: _static(
+                file, out, few, "Percentile", [*end, *first, *last]
+            )
     if kinds["MatMul"] + kinds["Gemm"] > 1:
         ways["int8 dynamic"] = lambda out: _dynamic(file, out)
         ways["8-bit weights"] = lambda out: _blocks(file, out, 8)
@@ -97,14 +111,25 @@ def _ways(file: Path, feeds: Sequence[Feeds], kinds: Counter[str]) -> dict[str, 
     return ways
 
 
-def _last_convolutions(file: Path) -> list[str]:
+def _convolutions_and_end(file: Path) -> tuple[list[str], list[str]]:
+    """(names of the convolutions, names of what none comes after): the end makes boxes or vectors of them."""
     import onnx
 
-    nodes = [node.name for node in onnx.load(str(file)).graph.node if node.op_type == "Conv"]
-    return nodes[-_LAST_CONVOLUTIONS:]
+    nodes = onnx.load(str(file)).graph.node
+    convolutions = [node.name for node in nodes if node.op_type == "Conv"]
+    before: set[str] = set()  # tensors that a convolution is made of
+    end = []
+    for node in reversed(nodes):
+        if node.op_type == "Conv" or before & set(node.output):
+            before |= set(node.input)
+        elif node.op_type not in _ACTIVATIONS:
+            end.append(node.name)
+    return convolutions, end
 
 
 def _static(file: Path, out: Path, feeds: Sequence[Feeds], method: str, left: list[str]) -> None:
+    """All layers but those that are `left`: a convolution alone would be cut into eight bits before the
+    activation behind it throws the half of them away."""
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,
@@ -128,12 +153,12 @@ def _static(file: Path, out: Path, feeds: Sequence[Feeds], method: str, left: li
         str(out),
         Reader(),
         quant_format=QuantFormat.QDQ,
-        op_types_to_quantize=["Conv", "MatMul", "Gemm"],
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         nodes_to_exclude=left,
         calibrate_method=getattr(CalibrationMethod, method),
+        extra_options={"CalibPercentile": _PERCENTILE},
     )
 
 

@@ -14,6 +14,7 @@ def need_libraries() -> None:
         "torch": find_spec("torch"),
         "transformers": find_spec("transformers"),
         "onnx": find_spec("onnx"),
+        "optimum": find_spec("optimum"),
     }
     if missing := [name for name, spec in there.items() if spec is None]:
         raise MissingPackage(f"{missing[0]} is not installed", "pip install 'kinsight[export]'")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 from numpy.typing import NDArray
 
 from kinsight.bundle import Head, Preprocess
@@ -20,6 +21,9 @@ Prepare: TypeAlias = Callable[[Pixels], Floats]
 Boxes: TypeAlias = Callable[[Pixels, float], tuple[Floats, Floats]]
 """A photo and a score threshold -> (float32 (n, 4) xyxy in pixels of the photo, float32 (n,) scores), as the
 library itself finds them, before any suppression across classes."""
+
+Write: TypeAlias = Callable[[Path], None]
+"""Writes a tower as one ONNX file; ModelError where it cannot be exported."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +60,10 @@ class DetectorSource:
 class TextSource:
     """The text tower of an embedder in the library that it comes from."""
 
-    module: nn.Module  # int64 (n, context) ids, and mask where it takes one -> (n, dim)
-    inputs: tuple[str, ...]
+    module: nn.Module  # int64 (n, context) ids -> (n, dim)
+    write: Write
     context: int  # tokens
-    tokenise: Callable[
-        [Sequence[str]], dict[str, NDArray[Any]]
-    ]  # the library's own: input name -> (n, context)
+    tokenise: Callable[[Sequence[str]], NDArray[np.int64]]  # the library's own: texts -> (n, context)
     save: Callable[[Path], None]  # writes tokenizer.json
 
 
@@ -75,5 +77,6 @@ class EmbedderSource:
     dim: int
     rule: Preprocess
     image: nn.Module  # float32 (n, 3, h, w) -> (n, dim)
+    write: Write  # the tower of pictures
     prepare: Prepare
     text: TextSource | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,7 @@ from kinsight.errors import ModelError
 from kinsight_export.sources.kinds import EmbedderSource, TextSource
 from kinsight_export.sources.processor import checkpoint_type, loaded, read_rule
 from kinsight_export.sources.tokenizer import open_tokenizer
-
-PAIRS = ("clip", "siglip", "chinese_clip", "altclip")
-ALONE = ("dinov2", "dinov2_with_registers", "clip_vision_model", "siglip_vision_model")
+from kinsight_export.sources.towers import CONFIGS, export_tower
 
 
 def open_embedder(
@@ -27,15 +26,15 @@ def open_embedder(
     from transformers import AutoModel
 
     kind = checkpoint_type(folder)
-    if kind not in (*PAIRS, *ALONE):
+    if kind not in CONFIGS:
         raise ModelError(
             f"{folder} holds a model of the type {kind or 'nothing'}, no embedder that is known here",
-            f"use one of {', '.join((*PAIRS, *ALONE))}, or pass towers that you exported to "
-            "`kinsight-export bundle`",
+            f"use one of {', '.join(CONFIGS)}, or pass towers that you exported to `kinsight-export bundle`",
         )
     rule, prepare = read_rule(folder, size_wh, stretch)
     model = loaded(folder, AutoModel.from_pretrained)
-    image = _Tower(model, _picture_vectors if kind in PAIRS else _pooled)
+    of_pictures, of_words = CONFIGS[kind]
+    image = _Pictures(model, is_pair=bool(of_words))
     width, height = rule.size_wh
     with torch.no_grad():
         try:
@@ -51,46 +50,56 @@ def open_embedder(
         dim=dim,
         rule=rule,
         image=image,
+        write=partial(export_tower, image, of_pictures, size_wh=rule.size_wh),
         prepare=prepare,
-        text=_text(folder, model) if kind in PAIRS else None,
+        text=_text(folder, model, of_words) if of_words else None,
     )
 
 
-class _Tower(nn.Module):
-    """One tower of a model, as a module of its own."""
+class _Pictures(nn.Module):
+    """The tower of pictures, as a module of its own."""
 
-    def __init__(self, model: nn.Module, run: Callable[[Any, Tensor], Tensor]) -> None:
+    input_name, output_name = "pixel_values", "image_embeds"
+
+    def __init__(self, model: Any, is_pair: bool) -> None:
         super().__init__()
         self.model = model
-        self._run = run
+        self.config = model.config.vision_config if is_pair else model.config
+        self.is_pair = is_pair
 
-    def forward(self, values: Tensor) -> Tensor:
-        """(n, ...) -> float32 (n, dim)."""
-        return self._run(self.model, values)
-
-
-def _picture_vectors(model: Any, pictures: Tensor) -> Tensor:
-    vectors: Tensor = model.get_image_features(pixel_values=pictures)
-    return vectors
-
-
-def _pooled(model: Any, pictures: Tensor) -> Tensor:
-    vectors: Tensor = model(pixel_values=pictures).pooler_output
-    return vectors
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """float32 (n, 3, h, w) -> float32 (n, dim)."""
+        if self.is_pair:
+            features: Tensor = self.model.get_image_features(pixel_values=pixel_values)
+            return features
+        pooled: Tensor = self.model(pixel_values=pixel_values).pooler_output
+        return pooled
 
 
-def _text_vectors(model: Any, ids: Tensor) -> Tensor:
-    vectors: Tensor = model.get_text_features(input_ids=ids)
-    return vectors
+class _Words(nn.Module):
+    """The tower of words, as a module of its own."""
+
+    input_name, output_name = "input_ids", "text_embeds"
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+        self.config = model.config.text_config
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """int64 (n, context) -> float32 (n, dim)."""
+        features: Tensor = self.model.get_text_features(input_ids=input_ids)
+        return features
 
 
-def _text(folder: Path, model: Any) -> TextSource:
+def _text(folder: Path, model: Any, config_class: str) -> TextSource:
     """Its mask is left out: these towers read to the end token, or padding like any other token."""
     context = int(model.config.text_config.max_position_embeddings)
-    words = open_tokenizer(folder)
+    words, tower = open_tokenizer(folder), _Words(model)
+    write = partial(export_tower, tower, config_class)
 
-    def tokenise(texts: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def tokenise(texts: Sequence[str]) -> NDArray[np.int64]:
         encoded = words.own(list(texts), padding="max_length", truncation=True, max_length=context)
-        return {"input_ids": np.asarray(encoded["input_ids"], np.int64)}
+        return np.asarray(encoded["input_ids"], np.int64)
 
-    return TextSource(_Tower(model, _text_vectors), ("input_ids",), context, tokenise, words.save)
+    return TextSource(tower, write, context, tokenise, words.save)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from kinsight.errors import ModelError
+from kinsight.image.stderr import holding_stderr
 from kinsight.types import Box, Floats, Pixels
 
 _LONGEST = 640
@@ -35,10 +36,14 @@ class FaceModels:
         """Raises ModelError where OpenCV cannot load one of the files."""
         self._lock = threading.Lock()
         try:
-            self._detector = cv2.FaceDetectorYN.create(
-                str(detector), "", (_LONGEST, _LONGEST), score_threshold, _IOU_THRESHOLD, _MOST
+            (self._detector, self._recogniser), _ = holding_stderr(  # OpenCV 5 warns of settings of its own
+                lambda: (
+                    cv2.FaceDetectorYN.create(
+                        str(detector), "", (_LONGEST, _LONGEST), score_threshold, _IOU_THRESHOLD, _MOST
+                    ),
+                    cv2.FaceRecognizerSF.create(str(recogniser), ""),
+                )
             )
-            self._recogniser = cv2.FaceRecognizerSF.create(str(recogniser), "")
         except cv2.error as error:
             raise ModelError(f"the models for faces cannot be loaded ({_short(error)})", _MEND) from error
 
