@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -209,7 +210,7 @@ def test_the_oldest_turns_are_dropped_where_the_talk_grows_too_long(
         dropped.append("oldest turns" in chat.note)
     sizes = [tokens["prompt"] for tokens in asked]
     assert sizes[0] < max(sizes) <= 700
-    assert any(dropped) and not any(map(all, zip(dropped, dropped[1:], strict=False)))  # several at once
+    assert any(dropped) and not any(map(all, itertools.pairwise(dropped)))  # several at once
     calm = [tokens for tokens, late in zip(asked[1:], dropped[1:], strict=True) if not late]
     assert all(tokens["cached"] > sizes[0] // 2 for tokens in calm)
 
