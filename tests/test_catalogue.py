@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -305,6 +307,19 @@ def test_a_bundle_answers_its_smoke_question(answering: Path, device: DeviceConf
         ("detector", "embedder", "recognition", "language model"), "well"
     )
     assert trials[-1].words.endswith("Momo is in the photo.")
+
+
+@pytest.mark.skipif(not find_spec("llama_cpp"), reason="llama-cpp-python is not installed")
+def test_a_language_model_is_tried_where_it_can_crash(answering: Path) -> None:
+    """Known to crash on processors for which a wheel was not made: then that is said, and kinsight lives."""
+    lines = [
+        "import sys; from pathlib import Path; from kinsight.bundle import read_bundle",
+        "from kinsight.catalogue import try_bundle; from kinsight.config import DeviceConfig",
+        "trials = list(try_bundle(read_bundle(Path(sys.argv[1])), DeviceConfig('test', (), 1, 4000)))",
+        "print(trials[-1].state, 'llama_cpp' in sys.modules)",
+    ]
+    line = [sys.executable, "-c", "\n".join(lines), answering]
+    assert subprocess.run(line, capture_output=True, text=True, check=True).stdout == "well False\n"
 
 
 @pytest.mark.skipif(not find_spec("llama_cpp"), reason="llama-cpp-python is not installed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -203,9 +204,15 @@ def test_the_oldest_turns_are_dropped_where_the_talk_grows_too_long(
     living_with: Living, llm_part: LlmPart, with_lala: Path
 ) -> None:
     chat = living_with(replace(llm_part, context=700)).chat(with_lala)
-    sizes = [chat.ask("Where is Lala?").tokens["prompt"] for _ in range(6)]
-    assert sizes[-1] == sizes[-2] <= 700
-    assert sizes[0] < sizes[-1]
+    asked, dropped = [], []
+    for _ in range(12):
+        asked.append(chat.ask("Where is Lala?").tokens)
+        dropped.append("oldest turns" in chat.note)
+    sizes = [tokens["prompt"] for tokens in asked]
+    assert sizes[0] < max(sizes) <= 700
+    assert any(dropped) and not any(map(all, itertools.pairwise(dropped)))  # several at once
+    calm = [tokens for tokens, late in zip(asked[1:], dropped[1:], strict=True) if not late]
+    assert all(tokens["cached"] > sizes[0] // 2 for tokens in calm)
 
 
 def test_an_info_that_does_not_fit_gives_way_to_plain_words(family: Assistant, with_lala: Path) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ANSWER_TOKENS = 160
 SHORT_ANSWER_TOKENS = 64
 """For who, where and whether, and for captions."""
+SPARE = 0.25
+"""Of the context, left free where turns have to be dropped."""
 LLM_PHOTO_LONGEST = 1024
 BLIND = "More I cannot tell: the language model of this bundle does not see pictures."
 
@@ -256,10 +258,15 @@ class Chat:
         return self._scaled[1]
 
     def _fitting(self, grounds: Grounds, question: Parts, max_tokens: int) -> list[Turn]:
-        """The turns that fit the model's context: the oldest ones are dropped first."""
+        """The turns that fit the model's context: the oldest ones are dropped first.
+
+        Some at once: what follows a dropped turn is read anew, which is not to happen at every question.
+        """
         opened = self._opening(grounds)
         turns = prompt.turns(opened, self._history, question)
-        while self._history and not self._fits(turns, max_tokens):
+        room = max_tokens
+        while self._history and not self._fits(turns, room):
+            room = max_tokens + int(SPARE * self._assistant.llm.part.context)
             self._history.pop(0)
             self.note = "the oldest turns were dropped: the talk has grown longer than the model's context"
             turns = prompt.turns(opened, self._history, question)

@@ -34,10 +34,13 @@ class Trial:
 
 
 def try_bundle(bundle: Bundle, device: DeviceConfig) -> Iterator[Trial]:
-    """Every part in turn. Nothing of the user's is touched: a home of its own is thrown away afterwards."""
+    """Every part in turn. Nothing of the user's is touched: a home of its own is thrown away afterwards.
+
+    The language model runs in a process of its own, so that one that crashes is said to have failed.
+    """
     with (
         tempfile.TemporaryDirectory() as scratch,
-        Assistant(open_home(Path(scratch) / "home"), bundle, device) as assistant,
+        Assistant(open_home(Path(scratch) / "home"), bundle, device, worker=True) as assistant,
     ):
         picture = Path(scratch) / "momo.png"
         save(_scene(), picture)

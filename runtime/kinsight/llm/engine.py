@@ -37,7 +37,7 @@ _LONGEST_TOKEN = 64  # bytes on average over a prompt: no tokeniser comes near
 PICTURES_DISK, STATES_DISK = 256 << 20, 512 << 20  # bytes
 _GREEDY = Generation()
 _BLIND = "this bundle's language model sees no pictures", "use a bundle whose [llm] has an mmproj"
-_MEND_LENGTH = "shorten the texts, use fewer references or pictures, or ask for a shorter answer"
+_MEND_LENGTH = "shorten the texts, use fewer references or pictures, or raise context in the bundle's [llm]"
 
 
 def load_llm(part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> Llm:
