@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -407,6 +409,27 @@ def test_calibrate_makes_recall_work(
     regions = fine(kinsight("look", party, "--json")).json["regions"]
     named = {tuple(round(v) for v in r["xyxy"]): r["matches"][0]["decision"] for r in regions}
     assert named == {(380, 60, 560, 300): "accepted", (40, 300, 240, 560): "unknown"}
+
+
+NOT_ON_A_DEVICE = """
+import sys
+for name in ("torch", "transformers", "optimum", "onnx", "ultralytics", "gguf", "matplotlib"):
+    sys.modules[name] = None  # an import of it fails, as where it is not installed
+from kinsight_export.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_calibrate_needs_no_more_than_a_device_has(eyes: Path, tmp_path: Path) -> None:
+    photos = draw_identities(tmp_path / "blobs", ["red", "green", "blue", "yellow"])
+    command = [sys.executable, "-c", NOT_ON_A_DEVICE, "calibrate", str(eyes), str(photos)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0 and "accepts from probability" in run.stdout, run.stderr
+    assert read_bundle(eyes).embedder.calibration
+    command[3:4] = ["quantise"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 1 and run.stderr.count("\n") == 1, run.stderr
+    assert run.stderr.endswith("pip install 'kinsight[export]'.\n")
 
 
 @pytest.fixture(scope="module")

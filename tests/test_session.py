@@ -13,6 +13,7 @@ from kinsight.config import DeviceConfig, device_names, load_device
 from kinsight.errors import ModelError
 from kinsight.session import CPU, Session, choose_providers
 from tiny import DIM, VIEW_SIDE, make_image_tower
+from tiny_detector import save_model
 
 
 @pytest.fixture
@@ -134,3 +135,10 @@ def test_feeds_that_do_not_fit_are_one_sentence(
 ) -> None:
     with pytest.raises(ModelError, match=r"image\.onnx failed"):
         Session(tower, device).run({name: np.zeros(shape, dtype)})
+
+
+def test_memory_that_runs_out_is_said_with_its_mend(tmp_path: Path, device: DeviceConfig) -> None:
+    text = "g (float[1] x) => (float[n] y) { y = Expand (x, shape) }"
+    session = Session(save_model(tmp_path / "greedy.onnx", text, {"shape": [1 << 45]}), device)
+    with pytest.raises(ModelError, match=r"greedy.onnx failed \(.*\): memory is short: close other programs"):
+        session.run({"x": np.ones(1, np.float32)})

@@ -27,6 +27,7 @@ from kinsight_export.gate.detector import judge_detector
 from kinsight_export.gate.embedder import judge_embedder
 from kinsight_export.gate.pictures import scenes, smooth_pictures
 from kinsight_export.making import Pictures, check_size, make_detector, make_embedder
+from kinsight_export.onnx_file import Names, export_onnx
 from kinsight_export.parts import DetectorSpec, EmbedderSpec
 from kinsight_export.sources import DetectorSource, EmbedderSource
 from kinsight_export.sources.transformers_detectors import open_checkpoint
@@ -311,6 +312,20 @@ def test_no_room(tmp_path: Path) -> None:
         check_size([huge], tmp_path)
     with pytest.raises(ModelError, match=r"an export needs \d+.\d GB on the disk of .*: make room, or name"):
         check_size([big] * 100_000, tmp_path)
+
+
+class _Greedy(torch.nn.Module):
+    """Asks for more than any machine has while it is traced."""
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Never returns."""
+        return pictures + torch.zeros(2**45)
+
+
+def test_memory_that_runs_out_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ModelError) as refused:
+        export_onnx(_Greedy(), torch.zeros(1), tmp_path / "x.onnx", Names(("a",), ("b",)), False)
+    assert str(refused.value).endswith("): close other programs, or use a machine with more memory")
 
 
 def test_a_licence_is_known_and_accepted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

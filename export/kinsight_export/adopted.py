@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import gettempdir
 
 import numpy as np
 
@@ -19,8 +20,10 @@ from kinsight_export.families import DETECTORS, preprocess
 from kinsight_export.gate.report import Check, Fact, Report
 from kinsight_export.gate.timing import medians_ms
 from kinsight_export.parts import DetectorSpec
+from kinsight_export.room import check_room
 from kinsight_export.trial import WORKSTATION, detector_part, input_size, try_detector
 
+_COPIES = 2  # of a file's weights: as they are read, and as ONNX Runtime lays them out
 _STRIDES = (8, 16, 32)
 _WITH_BOXES = 0.5  # of the photos, at least: a detector that sees as told finds something in most
 
@@ -39,9 +42,10 @@ def adopt(
     """The part of a file, run once.
 
     BundleError for a file that is no whole ONNX model or keeps weights elsewhere, ModelError where its head
-    is another than named or of no kind that is known, ConfigError for a setting.
+    is another than named or of no kind that is known or where memory is short, ConfigError for a setting.
     """
     check_onnx(file)
+    check_room(f"taking over {file.name}", Path(gettempdir()), 0, _COPIES * file.stat().st_size)
     size = input_size(file, dict(settings), None)
     if head is not None and head not in DETECTORS:
         raise ConfigError(f"--head {head} is not known", f"choose one of {', '.join(DETECTORS)}")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kinsight.config import DeviceConfig
 from kinsight.errors import ModelError
 from kinsight.session import CPU, Session
+from kinsight_export.room import or_room
 
 OPSET = 17
 TOLERANCE = 1e-3
@@ -56,7 +57,8 @@ def export_onnx(module: nn.Module, example: Example, out: Path, names: Names, dy
             )
     except (RuntimeError, ValueError, TypeError, OSError, torch.onnx.errors.OnnxExporterError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{out.name} cannot be exported ({reason})", "rewrite that operation") from error
+        mend = or_room(error, "rewrite that operation")
+        raise ModelError(f"{out.name} cannot be exported ({reason})", mend) from error
 
 
 def onnx_parity(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from kinsight.errors import ModelError
 
+_SMALLER = "close other programs, or use a machine with more memory"
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
 _MEMINFO = Path("/proc/meminfo")
 
 
@@ -22,8 +24,13 @@ def check_room(what: str, folder: Path, disk: int, memory: int, meminfo: Path = 
     if available is not None and available < memory:
         raise ModelError(
             f"{what} needs {_gb(memory)} of memory, and {_gb(available)} are free",
-            "close other programs, or use a machine with more memory",
+            _SMALLER,
         )
+
+
+def or_room(error: Exception, mend: str) -> str:
+    """The mend of what torch refused: another one where it refused for want of memory."""
+    return _SMALLER if any(words in str(error) for words in _NO_MEMORY) else mend
 
 
 def free_memory(meminfo: Path = _MEMINFO) -> int | None:

@@ -28,6 +28,8 @@ _FAILURES: tuple[type[Exception], ...] = (
         if isinstance(kind, type) and issubclass(kind, Exception)  # ONNX Runtime's errors have no common base
     ),
 )
+_NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
+_ROOM = "memory is short: close other programs, or use a smaller model"
 _MEND = "restore the bundle, or export the model again with `kinsight-export`"
 
 
@@ -64,7 +66,7 @@ class Session:
         try:
             arrays = self._session.run(names, dict(feeds))
         except _FAILURES as error:
-            raise ModelError(f"{self.file.name} failed ({_first_line(error)})", _MEND) from error
+            raise ModelError(f"{self.file.name} failed ({_first_line(error)})", _mend(error)) from error
         return {name: np.asarray(array) for name, array in zip(names, arrays, strict=True)}
 
 
@@ -79,7 +81,11 @@ def _start(file: Path, device: DeviceConfig, providers: Sequence[str]) -> onnxru
 
 
 def _not_loaded(file: Path, error: Exception) -> ModelError:
-    return ModelError(f"{file.name} cannot be loaded ({_first_line(error)})", _MEND)
+    return ModelError(f"{file.name} cannot be loaded ({_first_line(error)})", _mend(error))
+
+
+def _mend(error: Exception) -> str:
+    return _ROOM if any(words in str(error) for words in _NO_MEMORY) else _MEND
 
 
 def choose_providers(wanted: Sequence[str]) -> tuple[list[str], str]:

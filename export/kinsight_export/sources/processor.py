@@ -12,6 +12,7 @@ import numpy as np
 from kinsight.bundle import Preprocess, Resize
 from kinsight.errors import ConfigError, ModelError
 from kinsight.types import Floats, Pixels
+from kinsight_export.room import or_room
 from kinsight_export.sources.kinds import Prepare
 
 CONFIG = "preprocessor_config.json"
@@ -136,5 +137,6 @@ def loaded(folder: Path, load: Callable[..., Any]) -> Any:
         model = load(str(folder), local_files_only=True, attn_implementation="eager")
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{folder} cannot be loaded ({reason})", "get the checkpoint again") from None
+        mend = or_room(error, "get the checkpoint again")
+        raise ModelError(f"{folder} cannot be loaded ({reason})", mend) from None
     return model.float().eval()

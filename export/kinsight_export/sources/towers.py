@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kinsight.errors import MissingPackage, ModelError
 from kinsight_export.onnx_file import OPSET
+from kinsight_export.room import or_room
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,6 +65,5 @@ def export_tower(
         torch.onnx.errors.OnnxExporterError,
     ) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"{out.name} cannot be exported ({reason})", "use another model of the kind"
-        ) from error
+        mend = or_room(error, "use another model of the kind")
+        raise ModelError(f"{out.name} cannot be exported ({reason})", mend) from error
