@@ -413,7 +413,7 @@ def test_evidence_has_a_row_for_every_vector_and_a_column_for_every_concept() ->
 def test_explain_says_what_was_found_and_what_was_needed() -> None:
     (match,), _ = look([like(0.7, 0.5)], memory_of([LALA, TOM]))
     assert explain(match, RULES, 0.9) == (
-        "similarity 0.49 to view 101 of Lala = probability 0.70 (needed 0.90, maybe from 0.50), "
+        "similarity 0.49 to view 101 of Lala, so probability 0.70 (needed 0.90, maybe from 0.50), "
         "+0.20 over the next concept (needed +0.10): unsure"
     )
 

@@ -57,10 +57,10 @@ def explain(match: Match, rules: Rules, needed: float) -> str:
     if match.face is not None:
         nearest += f", the faces {match.face:.2f}"
     elif abs(match.score - match.similarity) >= 0.005:
-        nearest += f", {match.score:.2f} with its other views and with what else looks like this"
+        nearest += f" ({match.score:.2f} after weighing its other views and who else looks like this)"
     calibration = rules.calibration if match.face is None or rules.faces is None else rules.faces
     return (
-        f"{nearest} = probability {match.probability:.2f} (needed {needed:.2f}, "
+        f"{nearest}, so probability {match.probability:.2f} (needed {needed:.2f}, "
         f"maybe from {calibration.unsure_probability:.2f}), "
         f"{match.margin:+.2f} over the next concept (needed {calibration.margin:+.2f}): "
         f"{match.decision}"
