@@ -29,7 +29,7 @@ class Rates:
 
 
 PHOTOS = Rates()
-"""For identities in photos. A fit set holds few look-alikes, so of others twice as many strangers are named."""
+"""For identities in photos; a fit set holds few look-alikes, so among others twice as many are named."""
 
 _KNOTS = 17
 _BEYOND = 0.001

@@ -44,8 +44,8 @@ def fit_on(shots: Sequence[Shot], fitted_on: str, seed: int = 0) -> Fitted:
     The reference of a photo is its hand-drawn box, else the region that looks most like the identity's other
     photos: what a person would have pointed at. A member of the cohort is the mean of an identity's
     references; an identity is never held against itself. What scores gain with two views and with three is
-    how much higher the rule, stricter there, puts the threshold. Raises ConfigError where there are too few photos
-    for a fit.
+    how much higher the rule, stricter there, puts the threshold. Raises ConfigError where there are too few
+    photos for a fit.
     """
     rng = np.random.default_rng(seed)
     trial = _Trial.of(shots)
