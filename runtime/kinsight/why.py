@@ -11,6 +11,7 @@ from kinsight.recall import (
     CANDIDATES,
     Rules,
     is_contradicted,
+    is_mistakable,
     is_person,
     is_refused,
     needed_probability,
@@ -38,7 +39,7 @@ def why_lines(scene: Scene, memory: Memory, rules: Rules) -> list[str]:
         line = f"{where}: {explain(best, rules, needed)}"
         if is_contradicted(category, label, score, rules.vocabulary):
             line += f"; more was needed, as the detector sees {a_thing(label)} and not {a_thing(category)}"
-        elif best.concept_id in memory.mistaken:
+        elif is_mistakable(memory, best.concept_id, rules.calibration):
             line += f"; more was needed, as something else was mistaken for {best.concept} once"
         if rules.faces is not None and is_person(category) and best.face is None:
             line += f"; a face to compare was not seen, so {best.concept} is a maybe at most"
