@@ -58,11 +58,26 @@ def test_each_view_is_judged_by_the_others(assistant: Assistant, blob_photo: Blo
 
 def test_equal_small_and_blurred_views_are_named(assistant: Assistant, blob_photo: BlobPhoto) -> None:
     photo = blob_photo([Blob("red", HERE)])
+    other = taught(assistant, "Tom", blob_photo([Blob("blue", HERE)]))
     told = taught(assistant, "Lala", photo, photo)
-    assert told.same == ((1, 2),)
+    ids = [view.id for view in assistant.store.concept("Lala").views]
+    assert ids == [2, 3] and other.same == () and told.same == ((2, 3),)
+    assert "Views 2 and 3 are nearly the same picture: one from another side would tell more." in told.lines()
     assistant.remember(photo, Lesson("Tiny"), box=(100, 300, 108, 320))
     told = assistant.telling(assistant.store.concept("Tiny"))
-    assert told.small == (1,) and any(line.startswith("View 1 is very small") for line in told.lines())
+    assert told.small == (4,) and any(line.startswith("View 4 is very small") for line in told.lines())
+
+
+def test_one_picture_under_two_names_is_remarked(assistant: Assistant, blob_photo: BlobPhoto) -> None:
+    photo = blob_photo([Blob("red", HERE), Blob("red", THERE)])
+    taught(assistant, "Lala", photo)
+    assistant.remember(photo, Lesson("Twin"), box=THERE)
+    twin = assistant.telling(assistant.store.concept("Twin"))
+    assert twin.look_alike is not None and not twin.look_alike.same_crop
+    told = taught(assistant, "Lola", photo)
+    assert told.look_alike is not None
+    assert (told.look_alike.name, told.look_alike.same_crop, told.well) == ("Lala", True, False)
+    assert told.lines()[0].startswith("Lola was taught from the same picture as Lala: merge them if")
 
 
 def test_a_blurred_picture_is_less_sharp_and_a_picture_is_like_itself(tmp_path: Path) -> None:

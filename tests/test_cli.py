@@ -185,7 +185,7 @@ def test_not_this_one(kinsight: Terminal, taught: Assistant, blob_photo: BlobPho
     assert second == "I don't know anyone in this photo."
     assert fine(kinsight("look", again)).out.startswith("I don't know anyone")
     assert "to what you said is not Lala: unknown" in fine(kinsight("look", again, "--why")).out
-    assert fine(kinsight("undo")).out == 'Undone: added a negative of "Lala".\n'
+    assert fine(kinsight("undo")).out == 'Undone: noted a picture that is not "Lala".\n'
     assert fine(kinsight("look", again)).out.startswith("Lala: ")
 
 

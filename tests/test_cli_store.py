@@ -186,7 +186,7 @@ def test_undo_of_several(kinsight: Terminal) -> None:
     assert fine(kinsight("show", "Tom")).out.splitlines()[1].split() == ["info", "one"]
     said = kinsight("undo", "9")
     assert (said.code, said.out) == (1, "")
-    assert "9 changes cannot be undone, there is no more than 4 changes" in said.err
+    assert "9 changes cannot be undone, there are only 4" in said.err
     assert fine(kinsight("undo", "--json")).json == {"format": 1, "undone": ['changed the info of "Tom"']}
     assert kinsight("undo", "0").code == 2
 

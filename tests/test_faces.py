@@ -115,7 +115,7 @@ def test_others_need_no_face(host: Assistant, blob_photo: BlobPhoto) -> None:
 def test_why_speaks_of_faces(host: Assistant, blob_photo: BlobPhoto) -> None:
     host.remember(person(blob_photo, "green", "ann"), Lesson("Ann", "woman"))
     said = why_lines(host.look(person(blob_photo, "green", "ann")), host.memory(), host.rules)
-    assert ", the faces 1.00 = probability 0.99 (needed 0.90" in said[0]
+    assert ", the faces 1.00, so probability 0.99 (needed 0.90" in said[0]
     said = why_lines(host.look(person(blob_photo, "green")), host.memory(), host.rules)
     assert said[0].endswith("a face to compare was not seen, so Ann is a maybe at most")
 

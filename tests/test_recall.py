@@ -234,10 +234,13 @@ def test_a_region_must_be_clearly_nearer_to_a_view_than_to_a_negative() -> None:
     assert near @ lala > near @ negative and match.decision == "unknown"
 
 
-def test_who_was_mistaken_once_needs_more() -> None:
-    far = np.eye(DIM, dtype=np.float32)[4]
-    for chance, decision in ((0.82, "unsure"), (0.84, "accepted")):
-        (match,), _ = look([like(chance)], memory_of([LALA], negatives=[(LALA, far)]))
+@pytest.mark.parametrize("alike", [0.48, 0.52])
+def test_who_looks_like_a_negative_needs_more(alike: float) -> None:
+    """From a maybe on, 0.5, and not where the negative looks less like Lala."""
+    negative = np.zeros(DIM, np.float32)
+    negative[[0, 4]] = STEEP * alike, np.sqrt(1 - (STEEP * alike) ** 2)
+    for chance, decision in ((0.82, "unsure" if alike > 0.5 else "accepted"), (0.84, "accepted")):
+        (match,), _ = look([like(chance)], memory_of([LALA], negatives=[(LALA, negative)]))
         assert match.decision == decision
         assert look([like(chance)], memory_of([LALA]))[0][0].decision == "accepted"
 
@@ -343,7 +346,7 @@ def test_the_whole_photo_contradicts_no_category() -> None:
 
 
 def test_the_evidence_needed_lies_half_way_to_certainty() -> None:
-    memory = memory_of([LALA, TOM], negatives=[(TOM, like(0))], categories={LALA: "dog"})
+    memory = memory_of([LALA, TOM], negatives=[(TOM, like(0, 0.6))], categories={LALA: "dog"})
     assert needed_probability(memory, LALA, "dog", 0.9, RULES) == 0.8
     assert needed_probability(memory, LALA, "cat", 0.9, RULES) == pytest.approx(0.9)
     assert needed_probability(memory, TOM, "cat", 0.9, RULES) == pytest.approx(0.8 + 0.2 / 7)
@@ -413,7 +416,7 @@ def test_evidence_has_a_row_for_every_vector_and_a_column_for_every_concept() ->
 def test_explain_says_what_was_found_and_what_was_needed() -> None:
     (match,), _ = look([like(0.7, 0.5)], memory_of([LALA, TOM]))
     assert explain(match, RULES, 0.9) == (
-        "similarity 0.49 to view 101 of Lala = probability 0.70 (needed 0.90, maybe from 0.50), "
+        "similarity 0.49 to view 101 of Lala, so probability 0.70 (needed 0.90, maybe from 0.50), "
         "+0.20 over the next concept (needed +0.10): unsure"
     )
 

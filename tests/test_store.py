@@ -216,7 +216,7 @@ def test_undo_goes_back_to_the_beginning(store: Store) -> None:
     assert [entry.verb for entry in store.history()] == ["edit", "negative", "view", "remember", "remember"]
     assert [entry.summary for entry in store.history(2)] == [
         'renamed "Lala" to "Lulu", added the alias "Lala"',
-        'added a negative of "Momo"',
+        'noted a picture that is not "Momo"',
     ]
     store.put_vectors("later", [("view", 1)], crop(9).vector[np.newaxis])
     while states:

@@ -185,7 +185,7 @@ def test_forget_takes_former_names_and_shown_negatives_out_of_the_journal(path: 
         store.add_negative("Bobo", crop(2))
         store.add_negative("Bobo", crop(4))
         store.forget("Lala")
-        assert [entry.summary for entry in store.history()] == ['added a negative of "Bobo"']
+        assert [entry.summary for entry in store.history()] == ['noted a picture that is not "Bobo"']
         assert len(store.concept("Bobo").negatives) == 1
     assert found_in(path, [b"Zorro", b"zorro", b"Lala"]) == []
 

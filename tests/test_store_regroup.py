@@ -163,7 +163,7 @@ def test_undo_takes_several_back_or_none(store: Store, path: Path) -> None:
     store.move([2], "Lala", "Momo")
     store.merge("Tom", "Momo")
     after = rows(path)
-    with pytest.raises(NothingToUndo, match="13 changes cannot be undone, there is no more than 12 changes"):
+    with pytest.raises(NothingToUndo, match="13 changes cannot be undone, there are only 12"):
         store.undo_last(13)
     assert rows(path) == after
     assert store.undo_last(3) == [

@@ -22,6 +22,8 @@ BLURRED = 0.07
 _SAME_PICTURE = 0.95
 """Product of two sketches from which on two views are nearly the same picture."""
 _SAME_BOX = 0.5
+_SAME_CROP = 0.9
+"""Share of the union of two boxes of one photo where both are: near duplicates, and one and the same."""
 _SMALL = 1 / 3
 """Share of the embedder's input that a view has to fill with pixels of its own."""
 _NEAREST = 64
@@ -35,6 +37,7 @@ class Likeness:
     similarity: float  # cosine of the view that looks most like it, -1..1
     probability: float  # that both are the same individual, as recall sees it, 0..1
     decision: Decision  # what recall would call that view if this concept were not known
+    same_crop: bool = False  # both were taught from the same box of one photo
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,15 @@ class Telling:
     unsure: int  # views that would only be a maybe
     look_alike: Likeness | None  # None where nobody else is known
     crowd: float | None  # cosine with the likest of the bundle's cohort but one; None without a cohort
-    blurred: tuple[int, ...]  # numbers of views, from 1 as `show` has them
+    blurred: tuple[int, ...]  # ids of views, by which `show` numbers them
     small: tuple[int, ...]
     same: tuple[tuple[int, int], ...]  # pairs that are nearly the same picture
 
     @property
     def well(self) -> bool:
         """Nothing is to be mended; more views may help all the same."""
-        confused = self.look_alike is not None and self.look_alike.decision != "unknown"
+        other = self.look_alike
+        confused = other is not None and (other.same_crop or other.decision != "unknown")
         return not (confused or self.blurred or self.small or self.same or self.missed)
 
     @property
@@ -65,8 +69,13 @@ class Telling:
     def lines(self) -> list[str]:
         """In words, the most helpful first."""
         name, advice = self.concept, []
-        if self.look_alike and self.look_alike.decision != "unknown":
-            other = self.look_alike
+        other = self.look_alike
+        if other and other.same_crop:
+            advice.append(
+                f"{name} was taught from the same picture as {other.name}: merge them if they are one; if "
+                "not, take the wrong one back with `undo` and point at the right one."
+            )
+        elif other and other.decision != "unknown":
             advice.append(
                 f"{name} looks much like {other.name} ({other.similarity:.2f}): a photo of each that shows "
                 "what differs would help, and say `not` where one is taken for the other."
@@ -99,10 +108,14 @@ def telling(concept: Concept, store: Store, memory: Memory, rules: Rules, side: 
         views=len(concept.views),
         recognised=decisions.count("accepted") if len(mine) > 1 else None,
         unsure=decisions.count("unsure"),
-        look_alike=_look_alike(near, concept.id, vectors, rules),
+        look_alike=_with_crop(_look_alike(near, concept.id, vectors, rules), concept, store),
         crowd=_crowd(vectors, rules.cohort),
-        blurred=tuple(n for n, picture in enumerate(pictures, 1) if sharpness(picture) < BLURRED),
-        small=tuple(n for n, view in enumerate(concept.views, 1) if _shorter(view) < _SMALL * side),
+        blurred=tuple(
+            view.id
+            for view, picture in zip(concept.views, pictures, strict=True)
+            if sharpness(picture) < BLURRED
+        ),
+        small=tuple(view.id for view in concept.views if _shorter(view) < _SMALL * side),
         same=_same(concept.views, pictures),
     )
 
@@ -117,6 +130,7 @@ def telling_json(told: Telling) -> dict[str, Any]:
             "similarity": round(other.similarity, 4),
             "probability": round(other.probability, 4),
             "decision": other.decision,
+            "same_crop": other.same_crop,
         }
     return {
         "concept": told.concept,
@@ -197,11 +211,24 @@ def _same(views: Sequence[View], pictures: Sequence[Pixels]) -> tuple[tuple[int,
     sketches = [sketch(picture) for picture in pictures]
     pairs = []
     for one, other in combinations(range(len(views)), 2):
-        a, b = views[one], views[other]
-        same_box = a.photo_sha256 == b.photo_sha256 and float(iou([a.xyxy], [b.xyxy])[0, 0]) >= _SAME_BOX
+        same_box = _overlap(views[one], views[other]) >= _SAME_BOX
         if same_box or float(sketches[one] @ sketches[other]) >= _SAME_PICTURE:
-            pairs.append((one + 1, other + 1))
+            pairs.append((views[one].id, views[other].id))
     return tuple(pairs)
+
+
+def _with_crop(other: Likeness | None, concept: Concept, store: Store) -> Likeness | None:
+    """The same with `same_crop`."""
+    if other is None:
+        return None
+    theirs = store.concept(other.name).views
+    overlaps = [_overlap(mine, view) for mine in concept.views for view in theirs]
+    return replace(other, same_crop=max(overlaps, default=0.0) >= _SAME_CROP)
+
+
+def _overlap(one: View, other: View) -> float:
+    """Share of the union of both boxes, 0..1; 0 in different photos."""
+    return float(iou([one.xyxy], [other.xyxy])[0, 0]) if one.photo_sha256 == other.photo_sha256 else 0.0
 
 
 def _views(numbers: Sequence[int]) -> str:

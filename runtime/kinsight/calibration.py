@@ -21,16 +21,15 @@ class Rates:
     """Where a fit puts its thresholds: shares, 0..1."""
 
     keep: float = 0.9  # of the right ones accepted; the rest is given up to stay silent before strangers
-    wrong: float = 0.03  # of strangers that may be named; where they look too much alike, fewer are accepted
-    towards: float = (
-        1 / 3
-    )  # where strangers are farther: the part of the gap between both that goes to the right ones
+    wrong: float = 0.015  # of strangers that may be named; where they look too much alike, fewer are accepted
+    wrong_several: float = 0.01  # the same for whom several views are known
+    towards: float = 0.4  # where strangers are farther: the part of the gap that goes to the right ones
     maybe_keep: float = 0.97  # the same for "maybe": from there on a match is worth a question
     maybe_wrong: float = 0.1
 
 
 PHOTOS = Rates()
-"""For identities in photos, of whom a fit set holds few look-alikes."""
+"""For identities in photos; a fit set holds few look-alikes, so among others twice as many are named."""
 
 _KNOTS = 17
 _BEYOND = 0.001

@@ -62,9 +62,13 @@ class Memory:
         return order[np.repeat(begins - firsts, counts) + np.arange(counts.sum())], firsts
 
     @cached_property
-    def mistaken(self) -> frozenset[int]:
-        """Ids of the concepts with a negative: there is somebody whom recall took for them."""
-        return frozenset(self.negative_concepts.tolist())
+    def mistaken(self) -> Mapping[int, float]:
+        """Id of each concept with a negative -> how much the likest of these looks like it: cosine, -1..1."""
+        found = {}
+        for concept in np.intersect1d(self.negative_concepts, self.shown):
+            own = self.views.vectors[self.rows_of(np.array([concept]))[0]]
+            found[int(concept)] = float(cosines(self.negatives[self.negative_concepts == concept], own).max())
+        return found
 
     @cached_property
     def least_accord(self) -> float:

@@ -74,16 +74,22 @@ def is_person(category: str) -> bool:
 
 def needed_probability(memory: Memory, concept_id: int, label: str, score: float, rules: Rules) -> float:
     """To be accepted: more where the detector surely sees another kind than the user gave, and a little more
-    where there is somebody who was mistaken for this one, as a negative says.
+    where there is somebody whom a negative says this is not, and who looks enough like it for a maybe.
     """
     category = memory.categories.get(concept_id, "")
     by_face = rules.faces is not None and is_person(category)
     needed = (rules.faces if by_face and rules.faces else rules.calibration).accept_probability
     if is_contradicted(category, label, score, rules.vocabulary):
         return needed + (1 - needed) * _CONTRADICTED
-    if concept_id in memory.mistaken:
+    if is_mistakable(memory, concept_id, rules.calibration):
         return needed + (1 - needed) * _MISTAKEN
     return needed
+
+
+def is_mistakable(memory: Memory, concept_id: int, calibration: Calibration) -> bool:
+    """Whether a negative of this concept looks enough like it to be a maybe."""
+    likest = np.array(memory.mistaken.get(concept_id, -1.0), np.float32)
+    return bool(probability(likest, calibration) >= calibration.unsure_probability)
 
 
 def is_refused(match: Match) -> bool:

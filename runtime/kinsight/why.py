@@ -11,6 +11,7 @@ from kinsight.recall import (
     CANDIDATES,
     Rules,
     is_contradicted,
+    is_mistakable,
     is_person,
     is_refused,
     needed_probability,
@@ -38,7 +39,7 @@ def why_lines(scene: Scene, memory: Memory, rules: Rules) -> list[str]:
         line = f"{where}: {explain(best, rules, needed)}"
         if is_contradicted(category, label, score, rules.vocabulary):
             line += f"; more was needed, as the detector sees {a_thing(label)} and not {a_thing(category)}"
-        elif best.concept_id in memory.mistaken:
+        elif is_mistakable(memory, best.concept_id, rules.calibration):
             line += f"; more was needed, as something else was mistaken for {best.concept} once"
         if rules.faces is not None and is_person(category) and best.face is None:
             line += f"; a face to compare was not seen, so {best.concept} is a maybe at most"
@@ -57,10 +58,10 @@ def explain(match: Match, rules: Rules, needed: float) -> str:
     if match.face is not None:
         nearest += f", the faces {match.face:.2f}"
     elif abs(match.score - match.similarity) >= 0.005:
-        nearest += f", {match.score:.2f} with its other views and with what else looks like this"
+        nearest += f" ({match.score:.2f} after weighing its other views and who else looks like this)"
     calibration = rules.calibration if match.face is None or rules.faces is None else rules.faces
     return (
-        f"{nearest} = probability {match.probability:.2f} (needed {needed:.2f}, "
+        f"{nearest}, so probability {match.probability:.2f} (needed {needed:.2f}, "
         f"maybe from {calibration.unsure_probability:.2f}), "
         f"{match.margin:+.2f} over the next concept (needed {calibration.margin:+.2f}): "
         f"{match.decision}"

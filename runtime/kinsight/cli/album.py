@@ -112,7 +112,8 @@ def _say_added(report: Added) -> None:
     say(f"{', '.join(parts)}.")
     if report.skipped:
         say(f"{counted(len(report.skipped), 'file')} could not be read:")
-        for line in columns([[file.path, file.reason] for file in report.skipped]):
+        rows = [[file.path, file.reason.removeprefix(f"{file.path} ")] for file in report.skipped]
+        for line in columns(rows):
             say(f"  {line}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,8 +153,14 @@ def history(desk: Desk, limit: int) -> None:
     if desk.as_json:
         print_json({"format": 1, "history": [asdict(entry) for entry in entries]})
         return
-    for line in columns([[entry.at, entry.summary] for entry in entries]) or ["Nothing was changed yet."]:
+    rows = [[_local(entry.at), entry.summary] for entry in entries]
+    for line in columns(rows) or ["Nothing was changed yet."]:
         say(line)
+
+
+def _local(at: str) -> str:
+    """ "2026-11-28T02:07:55+00:00" -> "2026-11-28 03:07", as the clock of this place had it."""
+    return datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def _concept_json(concept: Concept) -> dict[str, Any]:

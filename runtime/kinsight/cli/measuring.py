@@ -129,7 +129,7 @@ def twins(desk: Desk, scenes: int, seed: int) -> None:
 @click.argument("folder", type=_FOLDER)
 @click.option("--strangers", multiple=True, type=_FOLDER, help="A folder with photos of nobody; repeatable.")
 @click.option("--verbose", is_flag=True, help="Print every wrong answer.")
-@click.option("--cross-fit", is_flag=True, help="Fit the threshold on half of FOLDER, ask about the other.")
+@click.option("--cross-fit", is_flag=True, help="Judge each identity by a fit on the others.")
 @pass_desk
 def questions(desk: Desk, folder: Path, strangers: tuple[Path, ...], verbose: bool, cross_fit: bool) -> None:
     """Teach every identity in FOLDER, then ask who, where and whether about all other photos.

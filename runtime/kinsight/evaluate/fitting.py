@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinsight.bundle import Calibration
-from kinsight.calibration import LEAST_SCORES, fit, needed_score
+from kinsight.calibration import LEAST_SCORES, PHOTOS, fit, needed_score
 from kinsight.errors import ConfigError
 from kinsight.evaluate.shots import Shot
 from kinsight.evidence import Memory, weigh
@@ -44,8 +44,8 @@ def fit_on(shots: Sequence[Shot], fitted_on: str, seed: int = 0) -> Fitted:
     The reference of a photo is its hand-drawn box, else the region that looks most like the identity's other
     photos: what a person would have pointed at. A member of the cohort is the mean of an identity's
     references; an identity is never held against itself. What scores gain with two views and with three is
-    how much higher the same rule puts the threshold there. Raises ConfigError where there are too few photos
-    for a fit.
+    how much higher the rule, stricter there, puts the threshold. Raises ConfigError where there are too few
+    photos for a fit.
     """
     rng = np.random.default_rng(seed)
     trial = _Trial.of(shots)
@@ -55,12 +55,12 @@ def fit_on(shots: Sequence[Shot], fitted_on: str, seed: int = 0) -> Fitted:
     except ValueError as error:
         few = f"{len(shots)} photos of {len(trial.names)} identities are too few to fit on"
         raise ConfigError(f"{few} ({error})", "give more identities, or more photos of each") from None
-    needed = [needed_score(same, strangers)]
+    needed, several = [needed_score(same, strangers)], replace(PHOTOS, wrong=PHOTOS.wrong_several)
     for views in range(2, MOST_VIEWS + 1):
         same, strangers = trial.scores(views, rng)
         if min(len(same), len(strangers)) < LEAST_SCORES:
             break
-        needed.append(max(needed[-1], needed_score(same, strangers)))
+        needed.append(max(needed[-1], needed_score(same, strangers, several)))
     gains = tuple(round(float(score - needed[0]), 4) for score in needed[1:])
     return Fitted(replace(calibration, gains=gains), trial.cohort)
 

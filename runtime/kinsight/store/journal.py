@@ -88,8 +88,8 @@ def undo_last(db: Database, count: int) -> list[str]:
     """
     ((there,),) = db.execute("select count(*) from journal").fetchall()
     if 0 < there < count:
-        what = "1 change" if there == 1 else f"{there} changes"
-        raise NothingToUndo(f"{count} changes cannot be undone, there is no more than {what}", "undo fewer")
+        what = "is only 1" if there == 1 else f"are only {there}"
+        raise NothingToUndo(f"{count} changes cannot be undone, there {what}", "undo fewer")
     return [undo(db) for _ in range(count)]
 
 

@@ -119,7 +119,7 @@ class Store(StoreFile):
 
     def add_negative(self, name: str, view: NewView) -> Concept:
         """Keep a crop of which the user said that it is not this one; UnknownConcept where there is none."""
-        return self._add(name, "negative", view, "added a negative of")
+        return self._add(name, "negative", view, "noted a picture that is not")
 
     def edit(self, name: str, changes: Changes) -> Concept:
         """Change name, category, info or aliases at once; what is the same already is no change.
