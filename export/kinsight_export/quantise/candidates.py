@@ -163,10 +163,20 @@ def _static(file: Path, out: Path, feeds: Sequence[Feeds], method: str, left: li
 
 
 def _dynamic(file: Path, out: Path) -> None:
+    """All products with a matrix of weights; ONNX Runtime does not run those with a row of them."""
+    import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    kinds = ["MatMul", "Gemm"]
-    quantize_dynamic(str(file), str(out), kinds, per_channel=True, weight_type=QuantType.QInt8)
+    graph = onnx.load(str(file)).graph
+    rows = {weight.name for weight in graph.initializer if len(weight.dims) == 1}
+    quantize_dynamic(
+        str(file),
+        str(out),
+        ["MatMul", "Gemm"],
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        nodes_to_exclude=[n.name for n in graph.node if n.op_type == "MatMul" and rows & set(n.input)],
+    )
 
 
 def _blocks(file: Path, out: Path, bits: int) -> None:
