@@ -20,6 +20,7 @@ PERSONS = frozenset({"person", "people", "man", "woman", "boy", "girl", "child",
 _SURE_LABEL = 0.5
 _CONTRADICTED = 1 / 2
 _MISTAKEN = 1 / 7
+_ALIKE = 1 / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ def is_person(category: str) -> bool:
 
 def needed_probability(memory: Memory, concept_id: int, label: str, score: float, rules: Rules) -> float:
     """To be accepted: more where the detector surely sees another kind than the user gave, and a little more
-    where there is somebody whom a negative says this is not, and who looks enough like it for a maybe.
+    where there is somebody whom a negative says this is not, and who looks enough like it.
     """
     category = memory.categories.get(concept_id, "")
     by_face = rules.faces is not None and is_person(category)
@@ -87,9 +88,9 @@ def needed_probability(memory: Memory, concept_id: int, label: str, score: float
 
 
 def is_mistakable(memory: Memory, concept_id: int, calibration: Calibration) -> bool:
-    """Whether a negative of this concept looks enough like it to be a maybe."""
+    """Whether a negative of this concept looks like it: at least half as likely the same as a maybe."""
     likest = np.array(memory.mistaken.get(concept_id, -1.0), np.float32)
-    return bool(probability(likest, calibration) >= calibration.unsure_probability)
+    return bool(probability(likest, calibration) >= _ALIKE * calibration.unsure_probability)
 
 
 def is_refused(match: Match) -> bool:
