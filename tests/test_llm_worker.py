@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
 from kinsight.errors import MissingPackage, ModelError
 from kinsight.llm import Generation, Llm, Text, Turn, Usage, WorkerLlm, load_llm
 from kinsight.llm.serving import Server, failed
-from kinsight.llm.wire import Call, Done
+from kinsight.llm.wire import Call, Done, Piece, receive
 from talkers import HELLO, NEEDS_LLAMA_CPP, device, part, picture
 from tiny_gguf import ASSISTANT, make_text_gguf
 
@@ -71,6 +73,80 @@ def test_a_cancelled_stream_leaves_it_usable(worker: WorkerLlm) -> None:
         assert stream.usage.tokens["answer"] > 0
     worker.generate(SEEN, LONG)  # never read
     assert "".join(worker.generate(SEEN, Generation(max_tokens=8))) == whole
+
+
+def interrupted(
+    worker: WorkerLlm, monkeypatch: pytest.MonkeyPatch, deed: Callable[[], object], after: int = 0
+) -> None:
+    """Does something until Ctrl-C: while it waits for a reply, after as many replies as are told."""
+    assert worker._worker is not None
+    taken, really = itertools.count(), worker._worker._replies
+
+    class Interrupting:
+        put = really.put
+
+        def get(self) -> Any:
+            if next(taken) == after:
+                raise KeyboardInterrupt
+            return really.get()
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(worker._worker, "_replies", Interrupting())
+        deed()
+
+
+def test_ctrl_c_leaves_no_reply_to_the_next_call(worker: WorkerLlm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it comes, in the very same process."""
+    twice, process = [*HELLO, *HELLO], worker.process_id
+    counts, answer = (worker.count(HELLO), worker.count(twice)), "".join(worker.generate(SEEN, Generation(8)))
+    begun, cancelled = worker.generate(SEEN, LONG), worker.generate(HELLO, LONG)
+    next(cancelled)
+    deeds: list[tuple[Callable[[], object], int]] = [
+        (cancelled.close, 0),  # while it waits for the figures; first, since nothing else is asked before
+        (lambda: worker.count(twice), 0),
+        (lambda: worker.prepare([picture(78)]), 0),
+        (lambda: worker.generate(HELLO), 0),
+        (lambda: "".join(begun), 2),
+        (lambda: "".join(worker.generate(SEEN, LONG)), 1),
+    ]
+    for deed, after in deeds:
+        interrupted(worker, monkeypatch, deed, after)
+        interrupted(worker, monkeypatch, lambda: worker.count(twice))  # and again, at once
+        assert (worker.count(HELLO), worker.count(twice)) == counts
+        assert "".join(worker.generate(SEEN, Generation(8))) == answer
+    assert worker.process_id == process
+
+
+def test_ctrl_c_while_a_call_is_sent_starts_it_anew(
+    worker: WorkerLlm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a message may be in the pipe."""
+    count, process = worker.count(HELLO), worker.process_id
+
+    def half(stream: IO[bytes], message: object) -> None:
+        stream.write(b"half")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("kinsight.llm.worker.send", half)
+        worker.count(HELLO)
+    assert worker.count(HELLO) == count
+    assert worker.process_id not in (None, process)
+
+
+def test_an_answer_cancelled_before_its_turn_is_not_given(seeing: Llm, tmp_path: Path) -> None:
+    """Though the one before it ends meanwhile."""
+    with (tmp_path / "replies").open("w+b") as replies:
+        server = Server(seeing, replies)
+        for number in (1, 2):
+            server._answer(Call(number, "generate", (SEEN, Generation(8))))
+        server._cancelled |= {2}
+        server._answer(Call(1, "run", ()))
+        begin = replies.tell()
+        server._answer(Call(2, "run", ()))
+        replies.seek(begin)
+        said = [receive(replies).message for _ in range(2)]
+    assert [type(message) for message in said] == [Piece, Done]
 
 
 def test_two_streams_of_one_thread_are_refused(worker: WorkerLlm) -> None:

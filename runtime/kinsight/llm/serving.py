@@ -14,7 +14,7 @@ from kinsight.errors import KinsightError, ModelError
 from kinsight.llm.engine import Llm, load_llm
 from kinsight.llm.memory import MIB, resident_bytes
 from kinsight.llm.stream import Stream
-from kinsight.llm.wire import Call, Cancel, Done, Failed, Load, Piece, Value, receive, send
+from kinsight.llm.wire import Call, Cancel, Done, Failed, Load, Piece, Reply, Value, receive, send
 
 OVER_MEMORY = 77
 """Exit code of a worker that took more than the device config allows."""
@@ -50,7 +50,10 @@ class Server:
             try:
                 self._answer(call)
             except (KinsightError, ValueError) as error:
-                send(self._replies, failed(error))
+                self._reply(call.number, failed(error))
+
+    def _reply(self, number: int, message: Value | Piece | Done | Failed) -> None:
+        send(self._replies, Reply(number, message))
 
     def _answer(self, call: Call) -> None:
         if call.method == "run":
@@ -60,7 +63,7 @@ class Server:
             if isinstance(found, Stream):
                 self._begin(call.number, found)
                 found = None
-            send(self._replies, Value(found))
+            self._reply(call.number, Value(found))
 
     def _begin(self, number: int, stream: Stream) -> None:
         """Keeps a stream until it is run; of those that never are only the last few."""
@@ -73,12 +76,12 @@ class Server:
         if stream is None:
             raise ModelError("this answer was begun too long ago", "ask again")
         for text in stream:
-            send(self._replies, Piece(text))
+            self._reply(number, Piece(text))
             if number in self._cancelled:
                 break
         stream.close()
-        self._cancelled.clear()
-        send(self._replies, Done(stream.usage, stream.ended, resident_bytes()))
+        self._cancelled.discard(number)  # only this one: another may have been cancelled before its turn
+        self._reply(number, Done(stream.usage, stream.ended, resident_bytes()))
 
 
 def failed(error: Exception) -> Failed:
@@ -105,10 +108,10 @@ def main() -> None:
     try:
         llm = load_llm(wanted.part, wanted.device, wanted.cache)
     except KinsightError as error:
-        send(replies, failed(error))
+        send(replies, Reply(0, failed(error)))
         return
     server = Server(llm, replies)
-    send(replies, Value(None))
+    send(replies, Reply(0, Value(None)))
     threading.Thread(target=server.listen, args=(requests,), daemon=True).start()
     server.serve()
 

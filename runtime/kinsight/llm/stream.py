@@ -57,8 +57,8 @@ class OneAtATime:
                 "another answer of this language model is still being read", "read it to its end, or close it"
             )
         with self._lock:
-            self._reader = threading.get_ident()
             try:
+                self._reader = threading.get_ident()
                 yield
             finally:
                 self._reader = None

@@ -77,6 +77,14 @@ class Failed:
         return self.kind(*self.words)
 
 
+@dataclass(frozen=True)
+class Reply:
+    """To which call a message belongs; loading is number 0."""
+
+    number: int
+    message: Value | Piece | Done | Failed
+
+
 def send(stream: IO[bytes], message: object) -> None:
     """OSError or ValueError where nobody reads any more."""
     data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)

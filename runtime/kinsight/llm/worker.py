@@ -10,19 +10,20 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from kinsight.errors import KinsightError, ModelError
+from kinsight.errors import ModelError
 from kinsight.llm.judging import YES_NO, Choices, Score
 from kinsight.llm.memory import Held
 from kinsight.llm.serving import OVER_MEMORY
 from kinsight.llm.stream import OneAtATime, Stream, Tally
 from kinsight.llm.turns import Generation, Picture, Turn
-from kinsight.llm.wire import Call, Cancel, Done, Failed, Load, Piece, Value, receive, send
+from kinsight.llm.wire import Call, Cancel, Done, Failed, Load, Piece, Reply, Value, receive, send
 
 if TYPE_CHECKING:
     from kinsight.bundle import LlmPart
@@ -38,7 +39,11 @@ _REASON = re.compile(r"ASSERT|Error\b|error:")
 
 
 class Worker:
-    """One process with a loaded language model; born ready."""
+    """One process with a loaded language model; born ready.
+
+    A Ctrl-C may come at any moment. Every reply bears its call's number, so what an interrupted call has not
+    taken is skipped by the next; and only the ear, a thread of its own, which no signal interrupts, reads.
+    """
 
     def __init__(self, wanted: Load) -> None:
         """Raises ModelError or MissingPackage as loading does there."""
@@ -52,13 +57,22 @@ class Worker:
             env={**os.environ, "PYTHONPATH": path},
         )
         self._said: deque[bytes] = deque(maxlen=_LINES_KEPT)
-        self._ear = threading.Thread(target=_listen, args=(self.process, self._said), daemon=True)
-        self._ear.start()
+        self._replies: SimpleQueue[Reply | None] = SimpleQueue()
+        self._ears = (
+            threading.Thread(target=_listen, args=(self.process, self._said), daemon=True),
+            threading.Thread(target=_hear, args=(self.process, self._replies), daemon=True),
+        )
+        for ear in self._ears:
+            ear.start()
         self.close = weakref.finalize(self, _end, self.process)
         self._pictures, self._settled_bytes = 0, 0
         self.worn = False
-        self.send(wanted)
-        self.value()
+        try:
+            self.send(wanted)
+            self.value(0)
+        except BaseException:
+            self.kill()
+            raise
 
     def send(self, message: object) -> None:
         """ModelError where the process is gone."""
@@ -67,23 +81,33 @@ class Worker:
             send(self.process.stdin, message)
         except (OSError, ValueError):
             raise self._gone() from None
+        except BaseException:
+            self.kill()  # half a message may be on its way, and nothing is understood after it
+            raise
 
-    def receive(self) -> Any:
-        """The next message. ModelError where the process is gone, and whatever error it sends."""
-        assert self.process.stdout is not None
-        try:
-            message = receive(self.process.stdout)
-        except (EOFError, OSError, ValueError):
-            raise self._gone() from None
-        if isinstance(message, Failed):
-            raise message.error()
-        return message
+    def receive(self, number: int) -> Value | Piece | Done:
+        """The next reply to a call. ModelError where the process is gone, and whatever error it sends."""
+        while reply := self._replies.get():
+            if reply.number != number:  # its call was interrupted
+                if isinstance(reply.message, Done):
+                    self.done(reply.message)
+            elif isinstance(reply.message, Failed):
+                raise reply.message.error()
+            else:
+                return reply.message
+        self._replies.put(None)  # for the next who asks
+        raise self._gone()
 
-    def value(self) -> Any:
-        """What the method gave that was called last."""
-        message = self.receive()
+    def value(self, number: int) -> Any:
+        """What a called method gave."""
+        message = self.receive(number)
         assert isinstance(message, Value)
         return message.value
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        self.process.kill()
+        self.close()
 
     def done(self, done: Done) -> None:
         """Notes what an answer cost: `worn` says whether the process is to be renewed."""
@@ -100,7 +124,8 @@ class Worker:
     def _gone(self) -> ModelError:
         """Why the process ended, as an error."""
         code = self.process.wait()
-        self._ear.join(_PATIENCE_S)
+        for ear in self._ears:
+            ear.join(_PATIENCE_S)
         self.close()
         if code == OVER_MEMORY:
             device = self._wanted.device
@@ -182,14 +207,15 @@ class WorkerLlm:
     def _call(self, method: str, *arguments: Any) -> Any:
         with self._turn.alone():
             worker = self._ready()
-            worker.send(Call(next(self._numbers), method, arguments))
-            return worker.value()
+            call = Call(next(self._numbers), method, arguments)
+            worker.send(call)
+            return worker.value(call.number)
 
     def _asked(self, call: Call) -> Worker:
         with self._turn.alone():
             worker = self._ready()
             worker.send(call)
-            worker.value()
+            worker.value(call.number)
             return worker
 
     def _ready(self) -> Worker:
@@ -206,30 +232,34 @@ class WorkerLlm:
             if worker is not self._worker:
                 raise ModelError("the language model's process ended before this answer began", _MEND)
             worker.send(Call(number, "run", ()))
-            ended = False
             try:
-                while not ended:
-                    message = worker.receive()
-                    ended = isinstance(message, Done)
-                    if isinstance(message, Piece):
-                        yield message.text
-                    else:
-                        tally.take(message.usage, message.ended)
-                        worker.done(message)
-            except KinsightError:
-                ended = True
+                yield from _pieces(worker, number, tally)
+            except (GeneratorExit, KeyboardInterrupt) as end:
+                with suppress(ModelError):  # nobody waits for it any more
+                    worker.send(Cancel(number))
+                    if isinstance(end, GeneratorExit):  # else it is not waited for: what comes yet is skipped
+                        deque(_pieces(worker, number, tally), maxlen=0)
                 raise
-            finally:
-                if not ended and worker.alive:
-                    self._cancel(worker, number, tally)
 
-    def _cancel(self, worker: Worker, number: int, tally: Tally) -> None:
-        """Waits until the process has stopped, so that it can be asked again."""
-        worker.send(Cancel(number))
-        while not isinstance(message := worker.receive(), Done):
-            pass
-        tally.take(message.usage, message.ended)
-        worker.done(message)
+
+def _pieces(worker: Worker, number: int, tally: Tally) -> Iterator[str]:
+    """An answer's text up to its end, when its figures are taken."""
+    while not isinstance(message := worker.receive(number), Done):
+        if isinstance(message, Piece):
+            yield message.text
+    tally.take(message.usage, message.ended)
+    worker.done(message)
+
+
+def _hear(process: subprocess.Popen[bytes], replies: SimpleQueue[Reply | None]) -> None:
+    """Takes every reply off the pipe as it comes; None where there comes none any more."""
+    assert process.stdout is not None
+    try:
+        with process.stdout, suppress(EOFError, OSError, ValueError):
+            while True:
+                replies.put(receive(process.stdout))
+    finally:
+        replies.put(None)
 
 
 def _listen(process: subprocess.Popen[bytes], said: deque[bytes]) -> None:
@@ -239,11 +269,10 @@ def _listen(process: subprocess.Popen[bytes], said: deque[bytes]) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Closes the pipes, which the process takes for its end, and ends it where it does not."""
-    for pipe in (process.stdin, process.stdout):
-        with suppress(OSError):  # the process was gone before it had read all
-            if pipe:
-                pipe.close()
+    """Closes its input, which the process takes for its end, and ends it where it does not."""
+    with suppress(OSError):  # the process was gone before it had read all
+        if process.stdin:
+            process.stdin.close()
     try:
         process.wait(_PATIENCE_S)
     except subprocess.TimeoutExpired:
