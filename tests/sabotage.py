@@ -61,6 +61,31 @@ def suppressed_inside(source: Path, out: Path, iou: float = 0.2) -> Path:
     return out
 
 
+def no_numbers(source: Path, out: Path, which: tuple[int, int] = (0, 0), above: float = -1e9) -> Path:
+    """One output, from a column of its second axis on, is NaN for pictures whose mean is greater."""
+    model = onnx.load(str(source))
+    graph, (output, column) = model.graph, which
+    name, shape = graph.output[output].name, graph.output[output].type.tensor_type.shape
+    for node in graph.node:
+        node.output[:] = ["sound" if each == name else each for each in node.output]
+    spoil = np.zeros((1, shape.dim[1].dim_value, 1), np.float32)
+    spoil[:, column:] = np.nan
+    constants = {"above": np.float32(above), "spoil": spoil, "whole": np.zeros_like(spoil)}
+    graph.initializer.extend(
+        numpy_helper.from_array(np.array(value), key) for key, value in constants.items()
+    )
+    graph.node.extend(
+        [
+            helper.make_node("ReduceMean", [graph.input[0].name], ["mean"], keepdims=0),
+            helper.make_node("Greater", ["mean", "above"], ["bright"]),
+            helper.make_node("Where", ["bright", "spoil", "whole"], ["added"]),
+            helper.make_node("Add", ["sound", "added"], [name]),
+        ]
+    )
+    onnx.save(model, str(out))
+    return out
+
+
 def deaf(source: Path, out: Path) -> Path:
     """A detector that is told what to look for, and looks for one thing of its own whatever it is told."""
     model = onnx.load(str(source))

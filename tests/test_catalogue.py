@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import re
 import shutil
@@ -217,6 +218,47 @@ def a_bomb(path: Path) -> None:
             archive.addfile(info, zeros)
 
 
+def a_long_header(kind: bytes, said: int) -> Callable[[Path], None]:
+    """A header of a name or of what is said about a file, which would be read into memory, and a file."""
+
+    def write(path: Path) -> None:
+        header, member = tarfile.TarInfo("././@LongLink"), tarfile.TarInfo("bundle.toml")
+        header.type, header.size = kind, said
+        with gzip.open(path, "wb", 1) as out:
+            out.write(header.tobuf(tarfile.GNU_FORMAT) + bytes(said + -said % 512))
+            out.write(member.tobuf() + bytes(1024))
+
+    return write
+
+
+def many_headers(path: Path) -> None:
+    header = tarfile.TarInfo("././@LongLink")
+    header.type = tarfile.GNUTYPE_LONGNAME
+    path.write_bytes(header.tobuf(tarfile.GNU_FORMAT) * 3000)
+
+
+def many_folders(path: Path) -> None:
+    folder = tarfile.TarInfo("folder")
+    folder.type = tarfile.DIRTYPE
+    with gzip.open(path, "wb", 1) as out:
+        out.write(folder.tobuf() * 10_002 + bytes(1024))
+
+
+def many_words(path: Path) -> None:
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for row in range(100):
+            info = tarfile.TarInfo(str(row))
+            info.pax_headers = {"comment": "x" * 60_000}
+            archive.addfile(info)
+
+
+def a_file_with_holes(path: Path) -> None:
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("bundle.toml")
+        info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "x"}
+        archive.addfile(info)
+
+
 def a_lie_about_a_size(path: Path) -> None:
     a_zip(**{"bundle.toml": b"[bundle]\n" * 100})(path)
     data = path.read_bytes()
@@ -239,6 +281,14 @@ def a_lie_about_a_size(path: Path) -> None:
         (a_tar(("tty", tarfile.CHRTYPE, "")), "holds a link or a device"),
         (a_tar(("a", tarfile.REGTYPE, ""), ("a", tarfile.REGTYPE, "")), "holds 'a' twice"),
         (a_bomb, "would unpack to 120 MB or more, which no models do"),
+        (a_long_header(tarfile.GNUTYPE_LONGNAME, 65_537), "has a name or a header of 65537 bytes"),
+        (a_long_header(tarfile.GNUTYPE_LONGLINK, 1 << 17), "has a name or a header of 131072 bytes"),
+        (a_long_header(tarfile.XHDTYPE, 1 << 17), "has a name or a header of 131072 bytes"),
+        (a_long_header(tarfile.XGLTYPE, 1 << 17), "has a name or a header of 131072 bytes"),
+        (many_headers, "cannot be unpacked"),
+        (many_folders, "holds too many files, folders and words about them"),
+        (many_words, "holds too many files, folders and words about them"),
+        (a_file_with_holes, "a file with holes in it: pack it again without --sparse"),
         (a_lie_about_a_size, "cannot be unpacked|of another size"),
         (a_zip(**{f"{n}/bundle.toml": b"" for n in range(2)}), "holds 2 bundles"),
         (a_zip(**{"bundle.toml": b"", **{str(n): b"" for n in range(99)}}), "holds 100 files beside its"),

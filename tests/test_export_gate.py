@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kinsight.errors import ParityError
@@ -12,6 +14,8 @@ from kinsight.image import load
 from kinsight.tomlread import StrictToml
 from kinsight.tomlwrite import toml_bytes
 from kinsight_export.gate import Check, Fact, Report
+from kinsight_export.gate.compare import selection_difference, tensor_difference, worst
+from kinsight_export.gate.selected import selected_difference
 from kinsight_export.gate.show import plot_reports, print_reports
 
 SAME = Check("raw outputs", "file against source, 3 pictures", "largest difference", 1e-5, 1e-3)
@@ -23,7 +27,29 @@ def test_a_limit_is_kept_or_broken() -> None:
     assert SAME.kept and ALIKE.kept and not OFF.kept
     assert not Check("x", "", "", float("nan"), 1.0).kept
     assert not Check("x", "", "", float("nan"), 1.0, "at least").kept
+    assert not Check("x", "", "", float("inf"), 1.0, "at least").kept
     assert Check("x", "", "", 1.0, 1.0).kept and Check("x", "", "", 1.0, 1.0, "at least").kept
+
+
+def test_what_is_no_number_is_infinitely_different() -> None:
+    sound = np.arange(12, dtype=np.float32).reshape(1, 3, 4)[..., [0, 1, 2, 3, 1, 0]]
+    assert worst([0.0, float("nan")]) == worst([float("nan"), 0.0]) == math.inf and worst([]) == 0.0
+    for value in (np.nan, np.inf, -np.inf):
+        for spoiled in (sound.copy(), sound * 0):
+            spoiled[0, 2, 5] = value
+            for ours, theirs in ((sound, spoiled), (spoiled, sound), (spoiled, spoiled)):
+                assert tensor_difference(ours, theirs) == math.inf
+                assert selection_difference(ours[0], theirs[0]) == math.inf
+                assert selected_difference(ours, theirs) == math.inf
+    assert tensor_difference(sound, sound) == selection_difference(sound[0], sound[0]) == 0.0
+
+
+def test_what_is_not_judged_is_said() -> None:
+    said = io.StringIO()
+    report = Report("detector", "x", (SAME,), unjudged=("boxes: none found on either side",))
+    print_reports([report], said)
+    assert "boxes: none found on either side, not judged.\n" in said.getvalue()
+    assert report.table()["not_judged"] == ["boxes: none found on either side"]
 
 
 def test_what_does_not_agree_is_refused_with_its_cause() -> None:

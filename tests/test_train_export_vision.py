@@ -221,6 +221,31 @@ def test_a_spoiled_file_is_caught(
         assert "boxes are lost: suppressed twice" in broken(report)["boxes"]
 
 
+@pytest.mark.parametrize("later", [False, True], ids=["every picture", "a later picture"])
+def test_scores_that_are_no_numbers_are_caught(
+    grid: tuple[DetectorSource, DetectorSpec, Report], tmp_path: Path, later: bool
+) -> None:
+    source, spec, _ = grid
+    means = [float(source.prepare(pixels).mean()) for pixels in SMOOTH.pixels]
+    above = means[0] + 1e-3 if later else min(means) - 1
+    assert (means[0] > above) is not later and max(means) > above
+    file = sabotage.no_numbers(spec.file, tmp_path / "nan.onnx", (0, 4), above)
+    spoiled = dataclasses.replace(spec, file=file, score_threshold=0.9999)
+    report = judge_detector(source, spoiled, SMOOTH.pixels, SMOOTH.words)
+    (raw,) = report.broken()
+    assert raw.name == "raw outputs" and raw.figure == np.inf
+    assert report.unjudged == ("boxes: none found on either side",)
+
+
+@pytest.mark.parametrize("output", [0, 1], ids=["logits", "boxes"])
+def test_an_output_that_is_no_number_is_caught(tmp_path: Path, output: int) -> None:
+    source = open_checkpoint(made(tmp_path, "yolos", tiny_vision.yolos), None, "MIT")
+    spec, _ = make_detector(source, tmp_path, Thresholds(), PICTURES)
+    file = sabotage.no_numbers(spec.file, tmp_path / "nan.onnx", (output, 0))
+    report = judge_detector(source, dataclasses.replace(spec, file=file), PICTURES.pixels, PICTURES.words)
+    assert next(check for check in report.broken() if check.name == "raw outputs").figure == np.inf
+
+
 def test_spoiled_towers_are_caught(pair: tuple[EmbedderSource, EmbedderSpec], tmp_path: Path) -> None:
     source, spec = pair
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,13 +15,18 @@ from kinsight.types import Floats
 Array = NDArray[Any]
 
 
+def worst(differences: Iterable[float]) -> float:
+    """The largest difference; inf where one is no number, as what is not finite agrees with nothing."""
+    return max((value if math.isfinite(value) else math.inf for value in differences), default=0.0)
+
+
 def tensor_difference(ours: Array, theirs: Array, least: float = 1e-12) -> float:
     """The largest difference as a share of the largest value of `theirs`, which counts as `least` at least.
 
-    inf where the shapes differ.
+    inf where the shapes differ, and where a value is not finite.
     """
-    if ours.shape != theirs.shape:
-        return float("inf")
+    if not _comparable(ours, theirs):
+        return math.inf
     scale = max(float(np.abs(theirs).max(initial=0.0)), least)
     return float(np.abs(ours.astype(np.float64) - theirs).max(initial=0.0)) / scale
 
@@ -30,12 +37,17 @@ def selection_difference(ours: Array, theirs: Array, edge: float = 0.02) -> floa
     Column by column as a share of the column's largest value. A share `edge` of the rows is left out, as
     which one is the last to be selected may turn on the last bit.
     """
-    if ours.shape != theirs.shape:
-        return float("inf")
+    if not _comparable(ours, theirs):
+        return math.inf
     scale = np.maximum(np.abs(theirs).max(axis=0), 1e-12)
     apart = np.abs(ours[None] / scale - theirs[:, None] / scale).max(axis=2)
     nearest = np.sort(np.maximum(apart.min(axis=0), apart.min(axis=1)))
     return float(nearest[max(0, int(np.ceil(len(nearest) * (1 - edge))) - 1)])
+
+
+def _comparable(ours: Array, theirs: Array) -> bool:
+    """Whether they have one shape and nothing but finite numbers."""
+    return ours.shape == theirs.shape and bool(np.isfinite(ours).all() and np.isfinite(theirs).all())
 
 
 def lowest_cosine(ours: Floats, theirs: Floats) -> float:

@@ -18,6 +18,7 @@ from kinsight_export.gate.compare import (
     boxes_found_again,
     selection_difference,
     tensor_difference,
+    worst,
 )
 from kinsight_export.gate.preprocessing import preprocessing_check
 from kinsight_export.gate.report import Check, Fact, Report
@@ -42,10 +43,10 @@ def judge_detector(
     if source.classes:
         sides.append(sides[0].told(other_classes(source.classes)))
 
-    def worst(change: Callable[[Floats], Floats] = lambda pictures: pictures) -> float:
-        return max(side.worst([change(chw[None])[0] for chw in inputs]) for side in sides)
+    def apart(change: Callable[[Floats], Floats] = lambda pictures: pictures) -> float:
+        return worst(side.apart([change(chw[None])[0] for chw in inputs]) for side in sides)
 
-    figure = worst()
+    figure = apart()
     raw = Check(
         name="raw outputs",
         compared=f"the file against the source, on {what} and noise",
@@ -54,7 +55,7 @@ def judge_detector(
         limit=RAW_LIMIT,
         cause=""
         if figure <= RAW_LIMIT
-        else cause_of(spec.file, source.module, lambda change: worst(change) <= RAW_LIMIT),
+        else cause_of(spec.file, source.module, lambda change: apart(change) <= RAW_LIMIT),
     )
     checks = [preprocessing_check(spec.preprocess, source.prepare), raw]
     if source.classes:
@@ -66,7 +67,8 @@ def judge_detector(
         lambda: _source_outputs(inputs[0], source.module, source.classes),
     )
     facts.append(Fact("boxes compared", count, "boxes"))
-    return Report("detector", source.name, (*checks, *([boxes] if boxes else [])), tuple(facts))
+    unjudged = () if boxes else ("boxes: none found on either side",)
+    return Report("detector", source.name, (*checks, *([boxes] if boxes else [])), tuple(facts), unjudged)
 
 
 def other_classes(classes: ClassVectors) -> ClassVectors:
@@ -91,7 +93,7 @@ class _Side:
         """What the file gives."""
         return [list(self.detector.session.run(self.detector.feeds(chw)).values()) for chw in inputs]
 
-    def worst(self, inputs: Sequence[Floats]) -> float:
+    def apart(self, inputs: Sequence[Floats]) -> float:
         """The largest difference over all inputs; boxes and scores each as a share of their largest value."""
         source, found, wanted = self.source, self.found(inputs), self.wanted
         if source.dense:
@@ -100,8 +102,8 @@ class _Side:
                 selected_difference(ours[0], theirs[0]) for ours, theirs in zip(found, wanted, strict=True)
             ]
             kinds = [_difference([ours], theirs, source) for ours, theirs in zip(dense, wanted, strict=True)]
-            return max([*selected, *kinds])
-        return max(_difference(ours, theirs, source) for ours, theirs in zip(found, wanted, strict=True))
+            return worst([*selected, *kinds])
+        return worst(_difference(ours, theirs, source) for ours, theirs in zip(found, wanted, strict=True))
 
 
 def _other_classes_check(sides: Sequence[_Side]) -> Check:
@@ -136,10 +138,10 @@ def _difference(ours: Sequence[Array], theirs: Sequence[Array], source: Detector
         rows = [np.concatenate([value[0] for value in values], axis=1) for values in (ours, theirs)]
         return selection_difference(rows[0], rows[1])
     if source.head == "detr":
-        return max(tensor_difference(a, b) for a, b in zip(ours, theirs, strict=True))
+        return worst(tensor_difference(a, b) for a, b in zip(ours, theirs, strict=True))
     axis = 1 if source.head == "yolov8" else 2
     (boxes, scores), (own_boxes, own_scores) = (np.split(found[0], [4], axis) for found in (ours, theirs))
-    return max(tensor_difference(boxes, own_boxes), tensor_difference(scores, own_scores, SMALLEST_SCORE))
+    return worst([tensor_difference(boxes, own_boxes), tensor_difference(scores, own_scores, SMALLEST_SCORE)])
 
 
 def _boxes_check(

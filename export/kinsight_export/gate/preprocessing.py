@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from kinsight.bundle import Preprocess
 from kinsight.image import prepare
 from kinsight.types import Floats, Pixels
+from kinsight_export.gate.compare import worst
 from kinsight_export.gate.pictures import smooth_pictures
 from kinsight_export.gate.report import Check
 from kinsight_export.sources.kinds import Prepare
@@ -23,7 +24,7 @@ _CHANNELS = ("red", "green", "blue")
 def preprocessing_check(rule: Preprocess, theirs: Prepare) -> Check:
     """The runtime's input against the source's, on smooth pictures of several shapes."""
     pairs = [(prepare(pixels, rule)[0], theirs(pixels), pixels) for pixels in smooth_pictures()]
-    figure = max(_difference(ours, source) for ours, source, _ in pairs)
+    figure = worst(_difference(ours, source) for ours, source, _ in pairs)
     return Check(
         name="preprocessing",
         compared="the runtime's input against the source's own, on smooth pictures",

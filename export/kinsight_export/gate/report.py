@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,7 +19,7 @@ class Check:
     name: str  # short: "raw outputs"; its key in [parity]
     compared: str  # what with what, and on what, in words
     measure: str  # what the figure is: "lowest cosine"
-    figure: float  # nan keeps no limit
+    figure: float  # nan and inf keep no limit
     limit: float
     bound: Bound = "at most"  # a control that must differ is "at least"
     cause: str = ""  # what a broken limit points at: a clause that completes "probably ..."
@@ -26,6 +27,8 @@ class Check:
     @property
     def kept(self) -> bool:
         """Whether the figure keeps the limit."""
+        if not math.isfinite(self.figure):
+            return False
         return self.figure <= self.limit if self.bound == "at most" else self.figure >= self.limit
 
     @property
@@ -51,6 +54,7 @@ class Report:
     source: str  # in words
     checks: tuple[Check, ...]
     facts: tuple[Fact, ...] = ()
+    unjudged: tuple[str, ...] = ()  # what could not be compared and why: "boxes: none found on either side"
 
     def broken(self) -> Iterator[Check]:
         """The checks whose limit is not kept, in their order."""
@@ -80,6 +84,8 @@ class Report:
                 "limit": f"{check.bound} {check.limit:g}",
                 "verdict": "kept" if check.kept else "broken",
             }
+        if self.unjudged:
+            rows["not_judged"] = list(self.unjudged)
         return rows
 
 

@@ -49,8 +49,11 @@ def selected_difference(rows: Array, dense: Array) -> float:
 
     The larger of two: the scores against the k best, and every row against the box that it may be, with its
     score in its class; as shares of the largest box number and the largest score. Of equals any may be there.
+    inf where a number is not finite or a class is none.
     """
     found, boxes, scores = rows[0], dense[0][:, :4], dense[0][:, 4:]
+    if not (np.isfinite(found).all() and np.isfinite(dense).all()):
+        return float("inf")
     best = np.sort(scores.ravel())[::-1][: len(found)]
     apart = tensor_difference(np.sort(found[:, 4])[::-1], best, SMALLEST_SCORE)
     box_scale, score_scale = np.abs(boxes).max(), max(float(scores.max()), SMALLEST_SCORE)

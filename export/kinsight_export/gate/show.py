@@ -30,6 +30,8 @@ def print_reports(reports: Sequence[Report], out: TextIO | None = None) -> None:
         for fact in report.facts:
             table.add_row(fact.name, "", f"{fact.figure:.4g} {fact.unit}", "", "")
         console.print(table)
+        for what in report.unjudged:
+            console.print(f"{what}, not judged.")
         for check in report.broken():
             console.print(f"{check.name}: probably {check.cause or 'not the same model'}.")
 

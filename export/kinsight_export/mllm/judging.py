@@ -14,7 +14,7 @@ from kinsight.llm import Picture, Text, Turn
 from kinsight.llm.header import read_header
 from kinsight.types import Floats, Pixels
 from kinsight_export.gate import Check, Fact, Report
-from kinsight_export.gate.compare import tensor_difference
+from kinsight_export.gate.compare import tensor_difference, worst
 from kinsight_export.mllm.device import Device, Reading
 from kinsight_export.mllm.exam import TEXT, Answers
 from kinsight_export.mllm.order import MAX_LOSS
@@ -94,7 +94,7 @@ def _word_checks(answers: Answers) -> Iterator[Check]:
 
 def _picture_checks(answers: Answers, device: Device, part: LlmPart, limits: Limits) -> Iterator[Check]:
     ours = [device.embeddings(Picture(prompt.pictures[0])) for prompt in answers.prompts]
-    figure = max(tensor_difference(one, other) for one, other in zip(ours, answers.embeddings, strict=True))
+    figure = worst(tensor_difference(one, other) for one, other in zip(ours, answers.embeddings, strict=True))
     cause = "" if figure <= limits.pictures else _picture_cause(answers, ours[0], part)
     compared = f"{len(ours)} pictures' embeddings"
     yield Check("pictures", compared, "largest difference", figure, limits.pictures, cause=cause)

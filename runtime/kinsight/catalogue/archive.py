@@ -24,6 +24,16 @@ _MOST_IN_A_BUNDLE = 64
 _BOMB = 50
 """Models hardly shrink; an archive that unpacks to so many times its own size holds none."""
 _SMALL = 100_000_000  # bytes that any archive may unpack to
+_MOST_IN_A_HEADER = 1 << 16  # bytes of a long name or of what is said about a file: read into memory
+_MOST_IN_HEADERS = 1 << 22  # characters of all of them
+_HEADERS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+_DAMAGES = (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, RecursionError, zlib.error)
 _TRUSTED = "get the archive again, from somebody you trust"
 
 
@@ -96,9 +106,9 @@ def open_source(path: str | Path) -> Source:
     try:
         if zipfile.is_zipfile(path):
             return _zip(path)
-        if tarfile.is_tarfile(path):
+        if _is_tar(path):
             return _tar(path)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, ValueError) as cause:
+    except (*_DAMAGES, OSError, ValueError) as cause:
         raise _damaged(path, cause) from None
     raise PullError(f"{path} is no zip or tar archive", "name one, or a folder")
 
@@ -142,15 +152,19 @@ def _zip(path: Path) -> Source:
 
 def _tar(path: Path) -> Source:
     sizes: dict[str, int] = {}
-    with tarfile.open(path) as archive:
-        for member in archive:
+    said = 0
+    with _open_tar(path) as archive:
+        for count, member in enumerate(archive):
+            said += _said(member)
+            if count > _MOST_FILES or said > _MOST_IN_HEADERS:
+                raise PullError(f"{path} holds too many files, folders and words about them", _TRUSTED)
             if not (member.isreg() or member.isdir()):
                 raise PullError(f"{path} holds a link or a device, {member.name!r}", _TRUSTED)
             if member.isreg():
                 _take(member.name, member.size, sizes, path)
 
     def read() -> Iterator[tuple[str, IO[bytes]]]:
-        with tarfile.open(path) as archive:
+        with _open_tar(path) as archive:
             for member in archive:
                 data = archive.extractfile(member) if member.isreg() else None
                 if data:
@@ -158,6 +172,47 @@ def _tar(path: Path) -> Source:
                         yield member.name, data
 
     return Source(path, sizes, read)
+
+
+class _Header(tarfile.TarInfo):
+    """One that is looked at before what belongs to it is read into memory; PullError for a bomb."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        """Of the 512 bytes of a header."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _HEADERS and header.size > _MOST_IN_A_HEADER:
+            raise PullError(f"the archive has a name or a header of {header.size} bytes", _TRUSTED)
+        if header.type == tarfile.GNUTYPE_SPARSE:
+            raise _sparse()
+        return header
+
+    def _proc_gnusparse_10(self, *_: object) -> None:
+        """Called by tarfile, whose own one reads a list of any length."""
+        raise _sparse()
+
+
+def _sparse() -> PullError:
+    return PullError("the archive has a file with holes in it", "pack it again without --sparse")
+
+
+def _is_tar(path: Path) -> bool:
+    """As tarfile.is_tarfile, which reads all that the first header asks for."""
+    try:
+        _open_tar(path).close()
+    except tarfile.ReadError:
+        return False
+    return True
+
+
+def _open_tar(path: Path) -> tarfile.TarFile:
+    return tarfile.open(path, tarinfo=_Header)
+
+
+def _said(member: tarfile.TarInfo) -> int:
+    """Characters that are kept of its headers."""
+    texts = (member.name, member.linkname, *member.pax_headers, *member.pax_headers.values())
+    return sum(len(text) for text in texts)
 
 
 def _take(name: str, size: int, sizes: dict[str, int], path: Path) -> None:
@@ -189,7 +244,7 @@ def _chunks(data: IO[bytes], size: int, path: Path) -> Iterator[bytes]:
 def _damage(path: Path) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, zlib.error) as cause:
+    except _DAMAGES as cause:
         raise _damaged(path, cause) from None
 
 
