@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from kinsight_train.loop import CHECKPOINT, Losses, Run, Schedule, device, load_average, train
 from kinsight_train.mllm.cells import Readers, told
-from kinsight_train.mllm.copying import losses as copy_losses
 from kinsight_train.mllm.eyes import Eyes, ViewBatches, token_accuracy
 from kinsight_train.mllm.eyes import loss_of as eyes_loss
 from kinsight_train.mllm.lessons import NO_LABEL, LessonBatch, Lessons, tokenizer_lines
@@ -32,13 +31,11 @@ class Course:
 
     eyes: Schedule  # the picture tower alone
     lessons: Schedule  # all of it
-    copying: Schedule  # all of it again, with an eye to names and notes
 
 
 COURSE = Course(
     eyes=Schedule(steps=450, batch=128, peak_lr=3e-3, warmup=60, seed=1, muon=_MATRICES),
     lessons=Schedule(steps=1000, batch=24, peak_lr=2e-3, warmup=150, seed=2, muon=_MATRICES),
-    copying=Schedule(steps=280, batch=8, peak_lr=1.2e-3, warmup=20, save_every=20, seed=3, muon=_MATRICES),
 )
 
 
@@ -55,22 +52,13 @@ class Pupil(nn.Module):
 def train_mllm(
     folder: Path, report: Callable[[str], None], workers: int = 1, course: Course = COURSE
 ) -> tuple[Mllm, MllmTokenizer]:
-    """All parts, each of which goes on where it was stopped; the model with averaged weights."""
+    """Both parts, each of which goes on where it was stopped; the model with averaged weights."""
     model, tokenizer = new_model(folder)
     pupil = Pupil(model, Readers(model.shape))
-    parts = {
-        folder / "lessons": (course.lessons, loss_of),
-        folder: (course.copying, copying_loss),
-    }
-    begun = [part for part in parts if (part / CHECKPOINT).exists()]
-    if not begun:
+    if not (folder / CHECKPOINT).exists():  # else they were trained
         train_eyes(pupil, course.eyes, Run(folder / "eyes", report, workers))
-    for part, (schedule, loss) in parts.items():
-        if part != folder and folder in begun:
-            continue  # what came before is in there
-        lessons = Lessons(tokenizer.file, schedule.seed, schedule.batch, model.shape)
-        train(pupil, schedule, lessons, loss, Run(part, report, workers))
-        load_average(pupil, part)
+    lessons = Lessons(tokenizer.file, course.lessons.seed, course.lessons.batch, model.shape)
+    train(pupil, course.lessons, lessons, loss_of, Run(folder, report, workers))
     return load_mllm(folder)
 
 
@@ -106,17 +94,8 @@ def train_eyes(pupil: Pupil, schedule: Schedule, run: Run) -> None:
 
 def loss_of(pupil: nn.Module, batch: LessonBatch) -> Losses:
     """Next-token cross-entropy of the answers, what the looks are to find, what the pictures show."""
-    return _losses(pupil, batch, copying=False)
-
-
-def copying_loss(pupil: nn.Module, batch: LessonBatch) -> Losses:
-    """The same, and where to look to copy."""
-    return _losses(pupil, batch, copying=True)
-
-
-def _losses(pupil: nn.Module, batch: LessonBatch, copying: bool) -> Losses:
     if not isinstance(pupil, Pupil):
-        raise TypeError("this is a loss of a Pupil")
+        raise TypeError("this is the loss of a Pupil")
     model, batch = pupil.model, batch.to(device())
     rows, mask, wanted = batch.rows, batch.rows.mask(), batch.labels != NO_LABEL
     losses: Losses = {}
@@ -129,6 +108,4 @@ def _losses(pupil: nn.Module, batch: LessonBatch, copying: bool) -> Losses:
     states = model.states(model.embed(rows, seen), rows.positions, mask)
     scores = model.logits(model.done(states[-1])[wanted]).float()
     losses |= pupil.links.losses(model, states, (rows.positions, mask), batch.marks)
-    if copying:
-        losses |= copy_losses(model, states, rows, wanted, batch.labels)
     return {"answers": functional.cross_entropy(scores, batch.labels[wanted]), **losses}
