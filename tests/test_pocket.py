@@ -88,7 +88,7 @@ def test_its_language_model_looks() -> None:
     assert bundle.parity["llm_unquantised"]["swapped_difference"] > 0.1
 
 
-@pytest.mark.parametrize("question", ["position", "colour", "place"])
+@pytest.mark.parametrize("question", ["presence", "position", "colour", "place"])
 def test_its_pictures_matter(question: str) -> None:
     """Without facts, with pictures it is right by more than three standard errors oftener than blindly."""
     folder = pocket_folder()
