@@ -23,7 +23,7 @@ from kinsight.llm.memory import resident_bytes
 
 SETTLED = 50  # questions
 MOST_GROWTH = 0.05
-CAPS = {"pictures": 1 << 20, "states": 8 << 20}  # bytes: so small that they are reached
+CAPS = {"pictures": 1 << 18, "states": 2 << 20}  # bytes: so small that they are reached
 REACHED = 0.8  # of a cap: the next value may not have fitted
 LOOK_S = 0.01
 CANCELLED = 20

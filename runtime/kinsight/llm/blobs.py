@@ -53,7 +53,7 @@ class Blobs:
             self._unwritten[key] = data
 
     def flush(self) -> None:
-        """Writes what is new, each value after what was used longest ago is gone and it fits under the cap."""
+        """Writes what is new, and removes what was used longest ago before a value would exceed the cap."""
         if not self._unwritten or self._folder is None:
             return
         waiting, self._unwritten = self._unwritten, {}
