@@ -118,6 +118,8 @@ BAD: list[tuple[str, Facts, Kind, tuple[Concept, ...], str]] = [
     ("Tom is in the photo.", HERE, "other", (TOM,), "does not deny Tom"),
     ("Tom lies on a sofa.", NOBODY, "caption", (), "it names Tom"),
     ("A dog lies on a sofa.", HERE, "caption", (), "leaves out Lala"),
+    ("Lala is at the top, in the snow.", HERE, "caption", (), "puts Lala elsewhere"),
+    ("Lala is not on the left, maybe.", HERE, "caption", (), "denies or doubts Lala"),
 ]
 
 

@@ -75,7 +75,7 @@ def fault(answer: str, facts: Facts, asked: Asked, forbidden: Sequence[str]) -> 
         return "it is empty"
     if wrong := wrong_names(answer, free_names((), facts, asked), forbidden):
         return f"it names {', '.join(sorted(wrong))}"
-    everything = asked.kind not in ("other", "caption")
+    everything = asked.kind != "other"
     claims = [claim for claim in _CLAIMS.split(answer) if everything or _OF_THE_PHOTO.search(claim)]
     seen = [one.concept for one in (*facts.accepted, *facts.unsure)]
     concepts = list({concept.id: concept for concept in (*seen, *asked.concepts)}.values())
