@@ -17,7 +17,9 @@ def unit(seed: int, dim: int = DIM) -> Floats:
     return np.asarray(vector / np.linalg.norm(vector), np.float32)
 
 
-def new_photo(seed: int, path: str = "", of: tuple[int, ...] = (), dim: int = DIM) -> NewPhoto:
+def new_photo(
+    seed: int, path: str = "", of: tuple[int, ...] = (), dim: int = DIM, above: int | None = None
+) -> NewPhoto:
     """A photo in which these seeds are seen, each a region; the whole is like nothing else."""
     random = np.random.default_rng(1000 + seed)
     boxes = np.array([(10 * row, 5, 10 * row + 9, 50) for row in range(len(of))], np.float32).reshape(-1, 4)
@@ -26,7 +28,12 @@ def new_photo(seed: int, path: str = "", of: tuple[int, ...] = (), dim: int = DI
     vectors = np.stack([*(unit(other, dim) for other in of), unit(10_000 + seed, dim)])
     sha256 = f"{seed:064x}"
     return NewPhoto(
-        path or f"/photos/{seed}.jpg", sha256, 99, seed, (640, 480), random.bytes(2000), regions, vectors
+        path or f"/photos/{seed}.jpg",
+        *(sha256, 99, seed, (640, 480)),
+        random.bytes(2000),
+        regions,
+        vectors,
+        above,
     )
 
 

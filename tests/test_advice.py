@@ -91,6 +91,7 @@ def test_a_blurred_picture_is_less_sharp_and_a_picture_is_like_itself(tmp_path: 
 
 
 def test_remember_says_it_and_doctor_says_it_of_all(kinsight: Terminal, blob_photo: BlobPhoto) -> None:
+    assert fine(kinsight("doctor", "--concepts")).out == "Nobody was taught yet.\n"
     fine(kinsight("remember", blob_photo([Blob("red", HERE)]), "--name", "Lala"))
     said = fine(
         kinsight("remember", blob_photo([Blob((240, 75, 30), HERE)]), "--name", "Mars", "--json")

@@ -27,6 +27,47 @@ def test_transformers_are_asked_only_where_they_are(kinsight: Terminal, tmp_path
     assert "transformers is not installed" in said.err and "pip install 'kinsight[export]'" in said.err
 
 
+GOOD = {
+    "first_question_ratio": 0.2,
+    "second_question_ratio": 0.003,
+    "new_process_ratio": 0.01,
+    "decode_ratio": 0.99,
+    "memory_ratio": 1.03,
+    "image_max_tokens": 64,
+    "pictures": [(64, 64, 1, 64), (1600, 200, 2, 60)],
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({}, ""),
+        ({"first_question_ratio": 0.21}, "the first question by the handler's is 0.2100, not at most 0.2"),
+        ({"second_question_ratio": 0.031}, "the second question by the handler's"),
+        ({"new_process_ratio": 0.06}, "in a new process, beside its loading"),
+        ({"new_process_ratio": float("nan")}, "in a new process, beside its loading"),
+        ({"decode_ratio": 0.96}, "decoding by a bare loop's is 0.9600, not at least 0.97"),
+        ({"decode_ratio": None}, "decoding by a bare loop's is nan"),
+        ({"memory_ratio": 1.16}, "the memory taken is 1.1600, not at most 1.15"),
+        ({"memory_ratio": 0.84}, "the memory taken is 0.8400, not at least 0.85"),
+        (
+            {"pictures": [(1600, 200, 2, 65)]},
+            "a picture of 1600 x 200 takes 65 tokens in 2 encodes, not at most",
+        ),
+    ],
+)
+def test_check_fails_and_says_which_figure(
+    kinsight: Terminal, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, object], words: str
+) -> None:
+    result = {key: value for key, value in {**GOOD, **wrong}.items() if value is not None}
+    monkeypatch.setattr("kinsight.bench.engine.EngineBench.run", lambda *_: result)
+    monkeypatch.setattr("kinsight.bench.engine.engine_lines", lambda _: [])
+    assert kinsight("bench", "engine", "--bundle", "pocket").code == 0
+    said = kinsight("bench", "engine", "--bundle", "pocket", "--check")
+    assert said.code == bool(words)
+    assert words in said.err and said.err.count("not at") == bool(words)
+
+
 @pytest.fixture(scope="module", params=TYPES)
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch", reason="the extra [train] is not installed")

@@ -177,7 +177,9 @@ def test_another_view(kinsight: Terminal, taught: Assistant, blob_photo: BlobPho
 
 
 def test_not_this_one(kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto) -> None:
-    photo, again = blob_photo([RED]), blob_photo([Blob("red", (300, 60, 460, 280))])
+    photo, again = blob_photo([RED, GREEN]), blob_photo([Blob("red", (300, 60, 460, 280))])
+    own = kinsight("not", blob_photo([RED]), "lala")
+    assert own.code == 1 and 'this is view 1 of "Lala" itself' in own.err
     assert fine(kinsight("look", again)).out.startswith("Lala: ")
     said = fine(kinsight("not", photo, "lala"))
     first, second, *_ = said.out.splitlines()

@@ -11,7 +11,8 @@ import pytest
 from crops import crop
 from kinsight.cli.show import clean, clean_line
 from kinsight.image import encode_jpeg, load
-from kinsight.store import NewView
+from kinsight.store import Changes, NewView
+from photos import SEER, new_photo
 from terminal import Terminal, fine, typed
 from tiny import Blob, draw
 
@@ -138,6 +139,22 @@ def test_forget_asks_first(kinsight: Terminal, monkeypatch: pytest.MonkeyPatch) 
     assert fine(kinsight("forget", "tom", "--yes")).out == "Tom is forgotten.\n"
     with kinsight.store() as store:
         assert store.concepts() == []
+
+
+def test_forget_says_what_goes_along(kinsight: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    with kinsight.store() as store:
+        store.album.put(SEER, [new_photo(1, "/photos/lala.jpg"), new_photo(2, "/photos/Lala/2.jpg")])
+        store.edit("Tom", Changes(info="Lala's friend"))
+        store.edit("Tom", Changes(info=""))
+    along = (
+        "2 photos that may show or name it leave the album and 3 changes of others can no longer be undone"
+    )
+    assert f"cannot be undone, and {along}: pass --yes" in kinsight("forget", "lala").err
+    with typed("y\n", monkeypatch):
+        said = fine(kinsight("forget", "lala"))
+    assert f"Forget Lala with 2 views? With it, {along}. This cannot be undone. [y/N]" in said.err
+    assert "3 changes of others can no longer be undone.\n" in said.out
+    assert kinsight("undo").code == 1
 
 
 def test_forget_takes_what_the_language_model_kept(kinsight: Terminal) -> None:

@@ -39,6 +39,7 @@ def plain(home: Path, needles: list[bytes]) -> list[str]:
 def test_a_life_in_the_vault(kinsight: Terminal, lala: Path, tmp_path: Path) -> None:
     key = tmp_path / "keys" / "kinsight.key"
     key.parent.mkdir()
+    lala.with_name("party.png").write_bytes(lala.read_bytes() + b"another file of the same")
     fine(kinsight("remember", lala, "--name", "Zölestine", "--info", "She loves the sea."))
     fine(kinsight("ask", lala, "Who is this?"))
     fine(kinsight("album", "add", lala))
@@ -59,7 +60,7 @@ def test_a_life_in_the_vault(kinsight: Terminal, lala: Path, tmp_path: Path) -> 
     opened = ("--key-file", key)
     assert fine(kinsight("look", lala, *opened)).out.startswith("Zölestine")
     fine(kinsight("ask", lala, "Who is this?", *opened))
-    fine(kinsight("not", lala, "Zölestine", *opened))
+    fine(kinsight("not", lala.with_name("party.png"), "Zölestine", *opened))
     fine(kinsight("undo", *opened))
     assert fine(kinsight("find", "--name", "Zölestine", "--json", *opened)).json["results"]
     fine(kinsight("edit", "Zölestine", "--alias", "Zoe", *opened))

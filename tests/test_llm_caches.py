@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +167,43 @@ def test_another_bundle_takes_nothing_of_this_one(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found, logits(fresh, about([1, 2], "a"))[0])
 
 
+SETTINGS: dict[str, tuple[dict[str, int], dict[str, object]]] = {
+    "context": ({"context": 896}, {}),
+    "image_max_tokens": ({"image_max_tokens": 4}, {}),
+    "kv_type": ({}, {"kv_type": "q8_0", "flash_attention": True}),
+    "flash_attention": ({}, {"flash_attention": True}),
+}
+
+
+def test_another_setting_takes_nothing_of_this_one(tmp_path: Path) -> None:
+    """Neither states nor embeddings, over one folder; the same setting does."""
+    pair = make_vision_pair(tmp_path)
+    base = part(*pair, sees="photo+references"), device()
+    every = {"none": base} | {
+        name: (replace(base[0], **changed), replace(base[1], **there))
+        for name, (changed, there) in SETTINGS.items()
+    }
+    asked = about([1, 2], "a dog")
+    for settings in every.values():
+        with load_llm(*settings, tmp_path / "cache") as llm, load_llm(*settings) as fresh:
+            found, tokens, _ = logits(llm, asked)
+            assert tokens["cached"] == 0 and llm._vision is not None and llm._vision.encodes == 2
+            np.testing.assert_array_equal(found, logits(fresh, asked)[0])
+    for settings in every.values():
+        with load_llm(*settings, tmp_path / "cache") as llm:
+            assert logits(llm, asked)[1]["cached"] > 0
+
+
+def test_threads_may_count_pictures_of_many_sizes(tmp_path: Path) -> None:
+    """More than are kept, while others do so too."""
+    pixels = np.zeros((140, 140, 3), np.uint8)
+    asked = [turns(Picture(pixels[: 40 + size, :40])) for size in range(100)]
+    with loaded(make_vision_pair(tmp_path)) as llm, ThreadPoolExecutor(4) as pool:
+        alone = [llm.count(one) for one in asked]
+        for found in pool.map(lambda seed: [llm.count(one) for one in asked], range(4)):
+            assert found == alone
+
+
 def blobs(folder: Path | None, memory: int = 0, disk: int = 1000) -> Blobs:
     return Blobs(folder, memory, disk)
 
@@ -174,7 +213,11 @@ def test_blobs_stay_under_their_caps_and_drop_the_oldest(tmp_path: Path) -> None
     for number in range(5):
         kept.put(f"{number}", bytes([number]) * 100)
         kept.flush()
-    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 350 + 5 * 64
+        assert 100 < sum(file.stat().st_size for file in tmp_path.iterdir()) <= 350
+    for number in range(5):
+        kept.put(f"{number}", bytes([number]) * 100)
+    kept.flush()  # more at once than fits
+    assert 200 < sum(file.stat().st_size for file in tmp_path.iterdir()) <= 350
     fresh = blobs(tmp_path)
     assert fresh.get("4") == b"\4" * 100
     assert fresh.get("0") is None

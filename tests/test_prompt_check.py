@@ -51,6 +51,8 @@ GOOD: list[tuple[str, Facts, Kind, tuple[Concept, ...]]] = [
     ("Lala is on the left and Tom is on the right.", BOTH, "who", ()),
     ("I don't know anyone in this photo.", NOBODY, "who", ()),
     ("Nobody that I know.", NOBODY, "who", ()),
+    ("Lala, a brown dog on the left, is there. There is also a cup on the right.", HERE, "who", ()),
+    ("I know nobody. There is a dog on the left and a lamp on the right.", NOBODY, "who", ()),
     ("I see a dog on the left, in the garden.", NOBODY, "caption", ()),
     ("I see a brown dog on the left and a cup at the top.", TWO, "caption", ()),
     ("Two dogs play beside a chair.", TWO, "caption", ()),
@@ -75,6 +77,15 @@ BAD: list[tuple[str, Facts, Kind, tuple[Concept, ...], str]] = [
     ("", HERE, "who", (), "empty"),
     (" \n", HERE, "other", (), "empty"),
     ("I see a dog on the left and a person in the middle.", TWO, "caption", (), "a person in the middle"),
+    (
+        "I don't know anyone. I see a cup on the left and a cup at the top.",
+        TWO,
+        "who",
+        (),
+        "a cup on the left",
+    ),
+    ("I don't know anyone. I see a dog at the bottom.", NOBODY, "who", (), "a dog at the bottom"),
+    ("Lala is there. There is also a dog on the right.", HERE, "who", (), "a dog on the right"),
     ("Tom is in the photo.", HERE, "who", (), "it names Tom"),
     ("Lala and Tom are in the photo.", HERE, "who", (), "it names Tom"),
     ("Lala is in the photo, with Ann Lee.", HERE, "who", (), "it names Ann Lee"),
@@ -107,6 +118,8 @@ BAD: list[tuple[str, Facts, Kind, tuple[Concept, ...], str]] = [
     ("Tom is in the photo.", HERE, "other", (TOM,), "does not deny Tom"),
     ("Tom lies on a sofa.", NOBODY, "caption", (), "it names Tom"),
     ("A dog lies on a sofa.", HERE, "caption", (), "leaves out Lala"),
+    ("Lala is at the top, in the snow.", HERE, "caption", (), "puts Lala elsewhere"),
+    ("Lala is not on the left, maybe.", HERE, "caption", (), "denies or doubts Lala"),
 ]
 
 

@@ -323,3 +323,19 @@ def test_ten_thousand_concepts_are_read_in_a_handful_of_queries(store: Store) ->
     with store._db.tracer(lambda sql, _: asked.append(sql)):
         assert len(store.concepts()) == 20
     assert len(asked) <= 5
+
+
+def test_a_view_is_no_negative_of_its_own(store: Store) -> None:
+    """Else it would be as near to what is not Lala as anything can be, and nothing would be Lala any more."""
+    store.remember(crop(1), "Lala")
+    store.remember(crop(2), "Tom")
+    mend = "no other view; `kinsight undo`"
+    for extra in (None, crop(3)):
+        if extra:
+            store.add_view("Lala", extra)
+            mend = "`kinsight split` or `kinsight move`"
+        with pytest.raises(ConceptError, match=f'this is view 1 of "Lala" itself.*{mend}'):
+            store.add_negative("lala", crop(1))
+    assert store.concept("Lala").negatives == ()
+    assert len(store.add_negative("Tom", crop(1)).negatives) == 1
+    assert len(store.add_negative("Lala", crop(80, photo=f"{1:064x}")).negatives) == 1

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from children import files
 from kinsight.errors import DuplicateName, StoreError, UnknownConcept
-from kinsight.store import Changes, FileStamp, Naming, Seer, Store
+from kinsight.store import Changes, FileStamp, Naming, Seer, Store, parts_above
 from kinsight.store.schema import APPLICATION_ID, MIGRATIONS
 from photos import SEER, new_photo, unit, view_in
 
@@ -160,6 +160,44 @@ def test_forget_knows_it_by_its_former_names(store: Store) -> None:
     store.remember(view_in(50, 9), "Mimi")
     store.edit("Mimi", Changes(name="Momo"))
     assert store.forget("Momo").photos == 1
+
+
+@pytest.mark.parametrize(
+    "path,above,leaves",
+    [
+        ("/home/tom/Pictures/1.jpg", 3, False),
+        ("/home/tom/Pictures/1.jpg", None, False),
+        ("/home/tom/Pictures/2024/Tom/sea/1.jpg", 3, True),
+        ("/home/tom/Pictures/tom.jpg", 3, True),
+        ("/home/ann/Tom/1.jpg", None, True),
+        ("/p/tom thumb/1.jpg", 1, False),
+        ("/p/tom_thumb-2.jpg", 1, False),
+        ("/p/tom thumb and tom.jpg", 1, True),
+    ],
+)
+def test_forget_reads_a_path_from_what_was_added_on(
+    store: Store, path: str, above: int | None, leaves: bool
+) -> None:
+    store.album.put(SEER, [new_photo(1, path, above=above)])
+    store.remember(view_in(50, 9), "Tom")
+    store.remember(view_in(51, 8), "Tom Thumb")
+    assert store.forget("Tom").photos == leaves
+    assert len(store.album.photos()) == 1 - leaves
+
+
+def test_the_users_own_folder_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/tom"))
+    counted = {
+        folder: Path(folder, "1.jpg").parts[parts_above(Path(folder)) :]
+        for folder in ("/", "/home", "/home/tom", "/home/tom/Tom", "/media/tom")
+    }
+    assert counted == {
+        "/": ("1.jpg",),
+        "/home": ("1.jpg",),
+        "/home/tom": ("1.jpg",),
+        "/home/tom/Tom": ("Tom", "1.jpg"),
+        "/media/tom": ("tom", "1.jpg"),
+    }
 
 
 def test_a_store_from_before_the_album_gets_one(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ KIB = 1024
 VERBS: dict[str, list[str]] = {
     "remember": ["remember", "new.png", "--name", "New"],
     "another view": ["remember", "red.png", "--name", "Lala", "--add"],
-    "not": ["not", "red.png", "Lala"],
+    "not": ["not", "new.png", "Lala", "--region", "1"],
     "edit": ["edit", "Lala", "--alias", "Lalita", "--info", "x" * 9000],
     "merge": ["merge", "Tom", "--into", "Lala"],
     "split": ["split", "Lala", "2", "--into", "Part"],

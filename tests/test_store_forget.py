@@ -104,7 +104,9 @@ def test_forget_takes_others_changes_that_name_it(path: Path) -> None:
         store.edit("Tom", Changes(add_aliases=("Zorro's friend", "ze'Zorro")))
         store.edit("Tom", Changes(remove_aliases=("Zorro's friend", "ze'Zorro"), category="cat"))
         store.edit("Zorro the Second", Changes(category="dog"))
-        store.forget("Zorro")
+        told = store.would_forget("Zorro")
+        assert (told.photos, told.changes, len(store.history())) == (0, 3, 6)
+        assert store.forget("Zorro") == told
         assert [entry.summary for entry in store.history()] == [
             'changed the category of "Zorro the Second"',
             'remembered "Zorro the Second"',

@@ -14,7 +14,15 @@ import pytest
 
 from children import ended, files, filled, in_a_child
 from crops import crop
-from kinsight.errors import ArchiveError, MissingPackage, StoreBusy, StoreDamaged, StoreError, VaultError
+from kinsight.errors import (
+    ArchiveError,
+    KinsightError,
+    MissingPackage,
+    StoreBusy,
+    StoreDamaged,
+    StoreError,
+    VaultError,
+)
 from kinsight.store import (
     KEY_FILE,
     Changes,
@@ -25,6 +33,7 @@ from kinsight.store import (
     is_encrypted,
     keys,
     make_key_file,
+    pages,
     restore,
     rewrite,
     vault,
@@ -408,3 +417,51 @@ def test_a_flipped_byte_is_found(path: Path, place: float) -> None:
         store.concepts()
         store.vectors("e")
         raise StoreDamaged("check found it", "no mend")
+
+
+DAMAGE = {"mark": (0, 8), "salt": (8, 16), "salt and more": (0, 200), "first page": (100, 140)}
+
+
+@pytest.mark.parametrize("where", DAMAGE)
+@pytest.mark.parametrize("name", ["one", "plain"])
+def test_a_damaged_beginning(archives: dict[str, Path], path: Path, where: str, name: str) -> None:
+    """An encrypted backup takes the place of the store with the right key; a plain one never does."""
+    restore(path, archives["one"], keys=Keys(backup=one))
+    kept = content(path, one)
+    whole, (start, end) = path.read_bytes(), DAMAGE[where]
+    damaged = whole[:start] + bytes(byte ^ 255 for byte in whole[start:end]) + whole[end:]
+    path.write_bytes(damaged)
+    with pytest.raises(StoreError) as told:
+        Store.open(path, key=one)
+    assert isinstance(told.value, StoreDamaged) == (where != "salt")
+    assert ("store restore" in str(told.value)) == (where != "salt")
+    if name == "one":
+        aside = restore(path, archives["one"], keys=Keys(one, one)).aside
+        assert aside and aside.read_bytes() == damaged
+        assert is_encrypted(path) and content(path, one)[0] == kept[0]
+        return
+    with pytest.raises(KinsightError, match=r"move .* away, restore again"):
+        restore(path, archives["plain"], keys=Keys(one))
+    assert path.read_bytes() == damaged and list(files(path)) == ["store.db"]
+
+
+def test_a_wrong_key_moves_no_store_aside(archives: dict[str, Path], path: Path) -> None:
+    restore(path, archives["one"], keys=Keys(backup=one))
+    before = path.read_bytes()
+    for name, key in (("one", one), ("other", other), ("plain", None)):
+        for wrong in (other, None):
+            with pytest.raises(VaultError, match="where no key opens it any more, move"):
+                restore(path, archives[name], keys=Keys(wrong, key))
+    assert path.read_bytes() == before and list(files(path)) == ["store.db"]
+
+
+def test_a_plain_store_is_not_taken_for_an_encrypted_one(path: Path) -> None:
+    live(path)
+    with Store.open(path) as store:
+        for seed in range(100, 160):
+            store.remember(crop(seed), f"concept {seed}")
+    for damage in (b"", bytes(200)):
+        path.write_bytes(damage + path.read_bytes()[len(damage) :])
+        assert not pages.was_encrypted(path)
+    path.write_bytes(b"short")
+    assert not pages.was_encrypted(path)

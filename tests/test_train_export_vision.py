@@ -156,7 +156,7 @@ def test_words_and_pictures_run_in_the_runtime(pair: tuple[EmbedderSource, Embed
     source, spec = pair
     embedder = Embedder(embedder_part(spec), WORKSTATION)
     vectors = embedder.images(PICTURES.pixels)
-    assert vectors.shape == (5, source.dim) and spec.text and spec.text.context == 16
+    assert vectors.shape == (5, source.dim) and spec.text and spec.text.context == 20
     assert embedder.texts(["a dog", "a mug"]).shape == (2, source.dim)
 
 

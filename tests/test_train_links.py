@@ -1,9 +1,8 @@
-"""What helps the pocket language model to look, and what is thrown away or carried over afterwards."""
+"""What helps the pocket language model to look, and is thrown away afterwards."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,24 +11,27 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("sentencepiece")
 
-from kinsight.errors import ModelError
-from kinsight_export.gguf_file import converter, to_gguf, to_mmproj
-from kinsight_train.loop import Run, Schedule
 from kinsight_train.mllm import links as linking
-from kinsight_train.mllm.gaze import Gazes, Gazing, train_gaze
-from kinsight_train.mllm.gaze import loss_of as gaze_loss
-from kinsight_train.mllm.lessons import batched, packed
+from kinsight_train.mllm import training
+from kinsight_train.mllm.cells import ASPECTS, NOTHING, Readers
+from kinsight_train.mllm.lessons import Lessons, batched, packed
 from kinsight_train.mllm.links import ANSWER, ASKED, CLUES, LOOKS, NAME, PHOTO, REFERENCE, Links
-from kinsight_train.mllm.model import Mllm, deepened, save_hf, strengthen_positions
-from kinsight_train.mllm.restore import restore_tokenizer, restore_weights
-from kinsight_train.mllm.sorts import Lesson, about_looks, about_what_was_told, looks_only
+from kinsight_train.mllm.model import Mllm
+from kinsight_train.mllm.sorts import (
+    Lesson,
+    Sort,
+    about_a_photo,
+    about_a_scene,
+    about_looks,
+    about_one_picture,
+    about_what_was_told,
+)
 from kinsight_train.mllm.tokenizer import MllmTokenizer
 from tiny_mllm import SHAPE, make_tokenizer
 
 pytestmark = pytest.mark.train
 
 DEEP = replace(SHAPE, layers=5)
-FEW = Schedule(steps=4, batch=2, peak_lr=3e-3, warmup=2, save_every=2, seed=4)
 
 
 @pytest.fixture(scope="module")
@@ -110,90 +112,69 @@ def test_looks_are_judged_by_whom_they_fall_on(
     assert losses["wrong"] > 1
 
 
-def test_the_first_look_is_learned_and_a_resumed_one_is_equal(
-    tokenizer: MllmTokenizer, tmp_path: Path
-) -> None:
-    def trained(folder: Path, schedule: Schedule) -> tuple[Mllm, list[str]]:
-        model, said = Mllm(DEEP, tokenizer, seed=1), []
-        torch.manual_seed(3)
-        links = Links(DEEP.hidden)
-        train_gaze((model, links), tokenizer.file, schedule, Run(folder, said.append, 0, report_every=1))
-        return model, said
-
-    once, said = trained(tmp_path / "once", FEW)
-    again, _ = trained(tmp_path / "again", FEW)
-    before = Mllm(DEEP, tokenizer, seed=1).state_dict()
-    changed = {name for name, value in once.state_dict().items() if not torch.equal(value, before[name])}
-    assert any("vision_tower" in name for name in changed)
-    assert {name.split("layers.")[1][0] for name in changed if "language_model.layers" in name} == {"1"}
-    assert all(torch.equal(value, again.state_dict()[name]) for name, value in once.state_dict().items())
-    assert "presence" in said[-1]
-
-
-def test_the_gaze_falls_on_the_one_shown_after_some_steps(tokenizer: MllmTokenizer) -> None:
-    model = Mllm(DEEP, tokenizer, seed=1)
-    gazing, batch = Gazing(model, Links(DEEP.hidden)), Gazes(tokenizer.file, 3, 3, DEEP)(0)
-    optimiser = torch.optim.AdamW(gazing.parameters(), lr=3e-3)
-    looks = []
-    for _ in range(40):
-        losses = gaze_loss(gazing, batch)
-        looks.append(losses["looks"].item())
-        optimiser.zero_grad()
-        sum(losses.values()).backward()
-        optimiser.step()
-    assert looks[-1] < looks[0] / 2
-
-
-def test_a_deeper_model_says_the_same_where_its_new_layers_are_silent(tokenizer: MllmTokenizer) -> None:
-    model = Mllm(SHAPE, tokenizer, seed=1).eval()
-    deep = deepened(model, Mllm(replace(SHAPE, layers=4), tokenizer, seed=2), (1, 3)).eval()
-    rows = batched([packed(looks_only(np.random.default_rng(2)), tokenizer, SHAPE)], tokenizer).rows
-    wanted = torch.ones_like(rows.tokens, dtype=torch.bool)
-    with torch.no_grad():
-        assert not torch.allclose(model(rows, wanted), deep(rows, wanted), atol=1e-3)
-        for number in (1, 3):
-            layer = deep.net.model.language_model.layers[number]
-            layer.post_attention_layernorm.weight.fill_(-1)
-            layer.post_feedforward_layernorm.weight.fill_(-1)
-        torch.testing.assert_close(model(rows, wanted), deep(rows, wanted), rtol=0, atol=1e-4)
-
-
-def test_positions_of_patches_are_told_apart(tokenizer: MllmTokenizer) -> None:
-    model = Mllm(SHAPE, tokenizer, seed=1)
-    table = model.net.model.vision_tower.vision_model.embeddings.position_embedding.weight
-    before = table.detach().clone()
-    strengthen_positions(model)
-    apart = torch.cdist(table - before, table - before) + 9 * torch.eye(len(table))
-    assert apart.min() > 0.5
-
-
-@pytest.mark.parametrize("layers", [2, 3])
-def test_a_model_comes_back_from_its_files(tokenizer: MllmTokenizer, tmp_path: Path, layers: int) -> None:
-    """Weights and vocabulary out of the converted files; another shape is refused."""
-    model = Mllm(SHAPE, tokenizer, seed=1)
-    checkpoint = save_hf(model, tokenizer, tmp_path / "checkpoint")
-    llm, mmproj = tmp_path / "llm.gguf", tmp_path / "mmproj.gguf"
-    tools = converter(Path("build/converter"))
-    to_gguf(checkpoint, llm, "f32", tools)
-    to_mmproj(checkpoint, mmproj, "f32", tools)
-    again = MllmTokenizer(restore_tokenizer(llm, tmp_path / "again.model"), SHAPE.picture_tokens)
-    for text in ("Lala is a red dog.", " two  spaces ", "日本語 😀", "a\n\nb"):
-        assert again.text(text) == tokenizer.text(text)
-        assert again.decode(again.text(text)) == text
-    back = Mllm(replace(SHAPE, layers=layers), again, seed=2)
-    if layers != SHAPE.layers:
-        with pytest.raises(ModelError, match="same shape"):
-            restore_weights(back, llm, mmproj)
-        return
-    restore_weights(back, llm, mmproj)
-    for name, value in back.state_dict().items():
-        rtol = 1e-3 if "mm_input_projection" in name else 0  # the converter keeps it in float16
-        torch.testing.assert_close(value, model.state_dict()[name], rtol=rtol, atol=1e-6)
-
-
 def test_looks_go_from_layer_to_layer() -> None:
     """Every hop is read before the next one looks, and the last before the model speaks."""
     layers = [layer for layer, _ in LOOKS.values()]
     assert layers == sorted(set(layers))
     assert layers[-1] < 5
     assert list(LOOKS) == [linking.REFERENCE, linking.NAME, linking.ASKED, linking.ANSWER]
+
+
+def test_looks_fall_on_the_one_shown_and_cells_are_read_after_some_steps(tokenizer: MllmTokenizer) -> None:
+    """The same three photos over and over: all that helps is learned by the model that is kept."""
+    torch.manual_seed(3)
+    pupil = training.Pupil(Mllm(DEEP, tokenizer, seed=1), Readers(DEEP))
+    batch = Lessons(tokenizer.file, 3, 3, DEEP, [Sort(about_looks, 1.0, 1)], blocks=1)(0)
+    optimiser = torch.optim.AdamW(pupil.model.parameters(), lr=3e-3)
+    steps = []
+    for _ in range(40):
+        losses = training.loss_of(pupil, batch)
+        steps.append({name: loss.item() for name, loss in losses.items()})
+        optimiser.zero_grad()
+        sum(losses.values()).backward()
+        optimiser.step()
+    assert steps[-1]["looks"] < steps[0]["looks"] / 2
+    for name in ("answers", "clues", "patches", "tokens"):
+        assert steps[-1][name] < 0.8 * steps[0][name], name
+
+
+@pytest.mark.parametrize("make", [about_looks, about_a_photo, about_a_scene, about_one_picture])
+def test_cells_are_labelled_with_what_their_pictures_show(tokenizer: MllmTokenizer, make: object) -> None:
+    """Of every picture one grid: of the photo those in it, of a reference the one it shows."""
+    lessons = Lessons(tokenizer.file, 5, 2, SHAPE, [Sort(make, 1.0, 1)], blocks=2)
+    for step in range(4):
+        batch = lessons(step)
+        drawn = [make(np.random.default_rng((5, step, row)), 2) for row in range(2)]
+        assert len(batch.cells.tokens) == len(batch.cells.patches) == len(batch.rows.pixels)
+        assert batch.cells.patches.shape[1] == (SHAPE.picture_px // SHAPE.patch_px) ** 2
+        at = 0
+        for each in drawn:
+            if each.drawing is not None:
+                there = {tuple(thing.individual.values().values()) for thing in each.drawing.things}
+                assert looks_seen(batch.cells.tokens[at]) <= there
+                at += 1
+            for one in each.individuals():
+                assert looks_seen(batch.cells.tokens[at]) == {tuple(one.values().values())}
+                at += 1
+        assert at == len(batch.cells.tokens)
+
+
+def looks_seen(cells: torch.Tensor) -> set[tuple[str, ...]]:
+    """The looks of those whom the cells of one picture show."""
+    names = list(linking.ATTRIBUTES)
+    known = [row for row in cells.tolist() if row[0] != NOTHING]
+    assert len(names) <= len(ASPECTS)
+    return {tuple(linking.ATTRIBUTES[name][row[n]] for n, name in enumerate(names)) for row in known}
+
+
+def test_a_row_of_text_alone_has_no_cells(tokenizer: MllmTokenizer) -> None:
+    batch = Lessons(tokenizer.file, 5, 2, SHAPE, [Sort(about_what_was_told, 1.0, 1)], blocks=2)(0)
+    assert batch.cells is None
+    losses = training.loss_of(training.Pupil(Mllm(DEEP, tokenizer, seed=1), Readers(DEEP)), batch)
+    assert losses.keys() == {"answers"}
+
+
+def test_positions_of_patches_are_told_apart_from_the_start(tokenizer: MllmTokenizer) -> None:
+    table = Mllm(SHAPE, tokenizer, seed=1).net.model.vision_tower.vision_model.embeddings.position_embedding
+    apart = torch.cdist(table.weight, table.weight) + 9 * torch.eye(len(table.weight))
+    assert apart.min() > 0.5

@@ -21,9 +21,9 @@ from kinsight_train import card, pocket
 from kinsight_train.loop import Run, Schedule, train
 from kinsight_train.mllm import sight as looking
 from kinsight_train.mllm import training
+from kinsight_train.mllm.cells import Readers
 from kinsight_train.mllm.eyes import Eyes, ViewBatches, token_accuracy
 from kinsight_train.mllm.lessons import NO_LABEL, Lessons, batched, packed
-from kinsight_train.mllm.links import Links
 from kinsight_train.mllm.model import Mllm
 from kinsight_train.mllm.sorts import Lesson, lesson
 from kinsight_train.mllm.tokenizer import MllmTokenizer
@@ -111,7 +111,7 @@ def noted(
         return parts
 
     torch.manual_seed(2)
-    pupil = training.Pupil(Mllm(DEEP, tokenizer, seed=1), Links(DEEP.hidden))
+    pupil = training.Pupil(Mllm(DEEP, tokenizer, seed=1), Readers(DEEP))
     train(pupil, schedule, lessons, loss_of, Run(folder, print, 0))
     return kept
 
@@ -120,7 +120,7 @@ def test_eyes_learn_what_they_see(tokenizer: MllmTokenizer, tmp_path: Path) -> N
     """The same four pictures over and over: the tower tells them apart in the end, and it is the model's."""
     model = Mllm(SHAPE, tokenizer, seed=1)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    eyes, views = Eyes(model), ViewBatches(1, 4, SHAPE)(0)
+    eyes, views = Eyes(model, Readers(SHAPE)), ViewBatches(1, 4, SHAPE)(0)
     schedule = replace(FEW, steps=150, peak_lr=1e-2, save_every=150)
     train(eyes, schedule, lambda _: views, training.eyes_loss, Run(tmp_path, lambda line: None, 0))
     right = token_accuracy(eyes.eval(), views)
@@ -129,6 +129,25 @@ def test_eyes_learn_what_they_see(tokenizer: MllmTokenizer, tmp_path: Path) -> N
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert any("vision_tower" in name for name in changed)
     assert not any("language_model" in name for name in changed)
+
+
+def test_a_course_goes_from_eyes_to_lessons_and_is_not_gone_through_twice(
+    tokenizer: MllmTokenizer, tmp_path: Path
+) -> None:
+    """At the real shape, one step each; the same command then trains nothing and gives the same weights."""
+    (tmp_path / "tokenizer.model").write_bytes(tokenizer.file.read_bytes())
+    one = Schedule(steps=1, batch=2, peak_lr=1e-3, warmup=1, seed=3, muon="layers")
+    course, said = training.Course(eyes=one, lessons=replace(one, batch=1)), []
+    once, _ = training.train_mllm(tmp_path, said.append, 0, course)
+    assert [line.split(":")[0].split("  ")[0] for line in said] == [
+        "step 1/1",
+        "eyes, held-out pictures",
+        "step 1/1",
+    ]
+    (tmp_path / "eyes" / "checkpoint.pt").unlink()
+    again, _ = training.train_mllm(tmp_path, said.append, 0, course)
+    assert said[3:] == ["goes on after step 1 of 1"]
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in once.state_dict().items())
 
 
 def test_sight_is_blind_without_pictures(tokenizer: MllmTokenizer) -> None:

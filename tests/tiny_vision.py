@@ -74,7 +74,7 @@ def clip(folder: Path, seed: int = 0, **vision: Any) -> Path:
     text = {
         **{key: _VISION[key] for key in list(_VISION)[:4]},
         "vocab_size": 2 * len(_WORDS) + 2,
-        "max_position_embeddings": 16,
+        "max_position_embeddings": 20,
         "bos_token_id": 2 * len(_WORDS),
         "eos_token_id": 2 * len(_WORDS) + 1,
         "pad_token_id": 2 * len(_WORDS) + 1,
@@ -100,7 +100,7 @@ def siglip(folder: Path, seed: int = 0) -> Path:
     text = {
         **{key: _VISION[key] for key in list(_VISION)[:4]},
         "vocab_size": 120,
-        "max_position_embeddings": 16,
+        "max_position_embeddings": 24,
     }
     stir(SiglipModel(SiglipConfig(vision_config=_VISION, text_config=text)), seed).save_pretrained(folder)
     SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
@@ -115,7 +115,7 @@ def siglip(folder: Path, seed: int = 0) -> Path:
         model_type="unigram",
         pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2, hard_vocab_limit=False,
     )  # fmt: skip
-    SiglipTokenizer(str(folder / "spiece.model"), model_max_length=16).save_pretrained(folder)
+    SiglipTokenizer(str(folder / "spiece.model"), model_max_length=24).save_pretrained(folder)
     return _carded(folder)
 
 

@@ -82,11 +82,7 @@ def card(figures: Mapping[str, Any]) -> str:
         _schedule("detector", DETECTOR_SCHEDULE, "scenes"),
         _schedule("embedder", EMBEDDER_SCHEDULE, "crops"),
         _schedule("language model 1: its eyes alone", COURSE.eyes, "pictures"),
-        _schedule(
-            "language model 2: first lessons, in 4 layers", COURSE.first, "photos with 6 questions each"
-        ),
-        _schedule("language model 3: eyes and first look", COURSE.gaze, "photos with references"),
-        _schedule("language model 4: lessons, in all layers", COURSE.lessons, "photos with 8 questions each"),
+        _schedule("language model 2: all of it", COURSE.lessons, "photos with 6 questions each, or more"),
     )
     return template.substitute(
         layers=SHAPE.layers,

@@ -59,33 +59,20 @@ def train_embedder(work: Path, workers: int, threads: int | None) -> None:
     click.echo(evaluate(parts.train_embedder(_shop(work, workers, threads)), 7).line())
 
 
-_BEGIN_WITH = click.option(
-    "--begin-with",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="A pocket bundle of version 2, whose language model takes the place of the first lessons.",
-)
-
-
 @cli.command(name="mllm", epilog="Example: kinsight-train mllm --threads 1")
 @_options
-@_BEGIN_WITH
-def train_mllm(work: Path, workers: int, threads: int | None, begin_with: Path | None) -> None:
-    """Train the language model that sees: vocabulary, eyes, first lessons, then to find whom it is shown."""
+def train_mllm(work: Path, workers: int, threads: int | None) -> None:
+    """Train the language model that sees: vocabulary, eyes, then lessons about whom it is shown."""
     from kinsight_train import pocket as parts
 
-    shop = _shop(work, workers, threads)
-    parts.begin_mllm_with(shop, begin_with)
-    parts.train_mllm(shop)
+    parts.train_mllm(_shop(work, workers, threads))
 
 
 @cli.command(epilog="Example: kinsight-train pocket --llm-only")
 @_options
-@_BEGIN_WITH
 @click.option("--out", type=_FOLDER, default=_OUT, show_default=True, help="Folder of the bundle.")
 @click.option("--llm-only", is_flag=True, help="Detector and embedder stay those of the bundle in --out.")
-def pocket(
-    work: Path, workers: int, threads: int | None, begin_with: Path | None, out: Path, llm_only: bool
-) -> None:
+def pocket(work: Path, workers: int, threads: int | None, out: Path, llm_only: bool) -> None:
     """Train what is not trained yet, export, compare and measure; replace the bundle where all lines hold."""
     import shutil
 
@@ -93,7 +80,6 @@ def pocket(
     from kinsight_train.card import write_card
 
     shop = _shop(work, workers, threads)
-    parts.begin_mllm_with(shop, begin_with)
     if not llm_only:
         parts.train_detector(shop)
         parts.train_embedder(shop)

@@ -41,7 +41,7 @@ from kinsight_train.mllm.sight import sight
 from kinsight_train.mllm.sorts import lesson
 from kinsight_train.mllm.tokenizer import END, MllmTokenizer
 
-NAME, VERSION, LICENCE = "pocket", "3", "Apache-2.0"
+NAME, VERSION, LICENCE = "pocket", "4", "Apache-2.0"
 FIGURES_FILE = "figures.json"
 """In the bundle: everything that was measured when it was made."""
 UNQUANTISED = "unquantised"
@@ -52,7 +52,7 @@ _PARITY_PROMPTS = 100
 LEAST_AGREEMENT, LEAST_SWAP_DIFFERENCE = 0.99, 0.1
 """Share of equal first tokens of unquantised model and torch; by how much swapped pictures change a logit."""
 _SIGHT_SCENES = 160
-MUST_SEE = ("position", "colour", "place")
+MUST_SEE = ("presence", "position", "colour", "place")
 _SMOKE = "A drawn scene with one named thing; the answer must contain the name."
 Report = Callable[[str], None]
 
@@ -82,19 +82,6 @@ def train_embedder(shop: Workshop) -> Pair:
     return embedder.train_embedder(
         shop.part("embedder"), embedder.EMBEDDER_SCHEDULE, shop.report, shop.workers
     )
-
-
-def begin_mllm_with(shop: Workshop, folder: Path | None) -> None:
-    """The language model's training begins with that of a bundle; None, or once it has begun: as it did.
-
-    BundleError where the folder is no bundle, ModelError where it has no language model that sees.
-    """
-    if folder is None or shop.part("mllm").exists():
-        return
-    llm = read_bundle(folder).llm
-    if llm is None or llm.mmproj is None:
-        raise ModelError(f"{folder} has no language model that sees", "begin with a pocket bundle")
-    mllm.begin_with(shop.part("mllm"), llm.file, llm.mmproj)
 
 
 def train_mllm(shop: Workshop) -> tuple[Mllm, MllmTokenizer]:
@@ -303,9 +290,9 @@ def refuse_other(unquantised: Mapping[str, Any], quantised: Mapping[str, Any]) -
 def refuse_blind(figures: Mapping[str, Any]) -> None:
     """ModelError where questions that only pictures answer are not answered better than blindly.
 
-    `figures` are those of `measure_sight`; presence is told in the card and not asked for here, as kinsight
-    takes it from recall. Blindly is with blank pictures, or with the best guess where that
-    is better; better is by three standard errors of a share.
+    `figures` are those of `measure_sight`; postures are told in the card and not asked for here. Blindly is
+    with blank pictures, or with the best guess where that is better; better is by three standard errors of a
+    share.
     """
     for name in MUST_SEE:
         seen, blank, guess = (figures[of][name] for of in ("pictures_only", "pictures_blanked", "chance"))

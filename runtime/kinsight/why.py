@@ -58,7 +58,7 @@ def explain(match: Match, rules: Rules, needed: float) -> str:
     if match.face is not None:
         nearest += f", the faces {match.face:.2f}"
     elif abs(match.score - match.similarity) >= 0.005:
-        nearest += f" ({match.score:.2f} after weighing its other views and who else looks like this)"
+        nearest += f" ({match.score:.2f} after weighing all that is known of it and who else looks like this)"
     calibration = rules.calibration if match.face is None or rules.faces is None else rules.faces
     return (
         f"{nearest}, so probability {match.probability:.2f} (needed {needed:.2f}, "

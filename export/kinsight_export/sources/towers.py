@@ -29,14 +29,18 @@ Its class for DINOv2 traces pictures of the size that the checkpoint's processor
 
 
 def export_tower(
-    tower: nn.Module, config_class: str, out: Path, size_wh: tuple[int, int] | None = None
+    tower: nn.Module,
+    config_class: str,
+    out: Path,
+    size_wh: tuple[int, int] | None = None,
+    context: int | None = None,
 ) -> None:
     """Writes a tower with its one input and its one output, whose names it knows; only the batch is free.
 
     optimum names both towers of a pair in one graph, or gives all hidden states beside the vectors: here its
     class says how to trace the model and what to trace it with, and the tower itself what goes in and out.
-    `size_wh` is that of pictures, which optimum would take from the model's config. ModelError where it
-    fails, MissingPackage without optimum.
+    `size_wh` is that of pictures, which optimum would take from the model's config; `context` are the tokens
+    of a text, 16 to optimum. ModelError where it fails, MissingPackage without optimum.
     """
     import torch
 
@@ -47,6 +51,7 @@ def export_tower(
     kind: Any = getattr(model_configs, config_class)
     name, given = tower.input_name, tower.output_name
     inner = {"inputs": {name: {0: "batch"}}, "outputs": {given: {0: "batch"}}}
+    shapes = {"batch_size": 2, **({"sequence_length": context} if context else {})}
     described = copy(tower.config)
     if size_wh:
         described.image_size = size_wh[::-1]
@@ -55,7 +60,7 @@ def export_tower(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the tracer speaks of every constant
-            export(tower, config, out, opset=OPSET, input_shapes={"batch_size": 2})
+            export(tower, config, out, opset=OPSET, input_shapes=shapes)
     except (
         RuntimeError,
         ValueError,

@@ -96,7 +96,7 @@ def _text(folder: Path, model: Any, config_class: str) -> TextSource:
     """Its mask is left out: these towers read to the end token, or padding like any other token."""
     context = int(model.config.text_config.max_position_embeddings)
     words, tower = open_tokenizer(folder), _Words(model)
-    write = partial(export_tower, tower, config_class)
+    write = partial(export_tower, tower, config_class, context=context)
 
     def tokenise(texts: Sequence[str]) -> NDArray[np.int64]:
         encoded = words.own(list(texts), padding="max_length", truncation=True, max_length=context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from kinsight.drawn import ATTRIBUTES, PLACES
 from kinsight.llm import Picture, Text
 from kinsight.prompt import Parts
 from kinsight.types import Floats
+from kinsight_train.mllm.cells import Cells, Labels, photo_labels, stacked, view_labels
 from kinsight_train.mllm.links import MarkBatch, Marks, mark_batch, marks_of
 from kinsight_train.mllm.model import PADDING, MllmShape, Rows, picture_numbers
 from kinsight_train.mllm.picture import preprocess
@@ -47,10 +48,12 @@ class LessonBatch:
     rows: Rows
     labels: Tensor  # int64 (rows, length)
     marks: MarkBatch
+    cells: Cells | None = None  # of all pictures, where it is known what they show
 
     def to(self, device: torch.device) -> LessonBatch:
         """The same on a device."""
-        return LessonBatch(self.rows.to(device), self.labels.to(device), self.marks.to(device))
+        cells = self.cells.to(device) if self.cells else None
+        return LessonBatch(self.rows.to(device), self.labels.to(device), self.marks.to(device), cells)
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,10 @@ class Lessons:
         tokenizer = opened_tokenizer(self.tokenizer, self.shape.picture_tokens)
         sort = sort_of_lessons(np.random.default_rng((self.seed, step, 0, 5)), self.sorts)
         rngs = [np.random.default_rng((self.seed, step, row)) for row in range(self.rows * sort.rows)]
-        drawn = (sort.make(rng, self.blocks) for rng in rngs)
-        return batched([packed(each, tokenizer, self.shape) for each in drawn], tokenizer)
+        drawn = [sort.make(rng, self.blocks) for rng in rngs]
+        batch = batched([packed(each, tokenizer, self.shape) for each in drawn], tokenizer)
+        labels = [label for each in drawn for label in _shows(each, self.shape)]
+        return replace(batch, cells=stacked(labels)) if labels else batch
 
 
 @lru_cache(maxsize=1)
@@ -147,6 +152,15 @@ def _talk(
         said = tokenizer.answer(answer)
         ids, wanted = ids + said, wanted + said
     return ids, wanted, marks
+
+
+def _shows(each: Lesson, shape: MllmShape) -> list[Labels]:
+    """Of every picture of a lesson, in their order, what its cells show."""
+    pictures = [part.pixels for part in each.opened if isinstance(part, Picture)]
+    photo = [photo_labels(each.drawing, shape)] if each.drawing else []
+    sizes = [(pixels.shape[1], pixels.shape[0]) for pixels in pictures[len(photo) :]]
+    alone = zip(each.individuals(), sizes, strict=True)
+    return photo + [view_labels(one, size, shape) for one, size in alone]
 
 
 def _padded(rows: Sequence[Sequence[int]], value: int) -> Tensor:

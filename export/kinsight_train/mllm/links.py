@@ -15,7 +15,7 @@ from kinsight.metrics import find_names
 from kinsight.prompt import position
 from kinsight_train.loop import Losses
 from kinsight_train.mllm.cast import POSITIONS
-from kinsight_train.mllm.eyes import NOTHING, POSTURES, filling, letterboxed_box, looks_of
+from kinsight_train.mllm.cells import NOTHING, POSTURES, filling, letterboxed_box, looks_of
 from kinsight_train.mllm.model import Mllm, MllmShape
 from kinsight_train.mllm.sorts import Lesson, Shown
 from kinsight_train.mllm.tokenizer import MODEL, MllmTokenizer
@@ -111,7 +111,7 @@ class Links(nn.Module):
     def losses(
         self, model: Mllm, states: Sequence[Tensor], rows: tuple[Tensor, Tensor], marks: MarkBatch
     ) -> Losses:
-        """Of the hops whose layers are in `states`; `rows` are positions and mask.
+        """Of all hops; `states` are as `Mllm.states` gives them, `rows` are positions and mask.
 
         "looks": minus the log of the attention that a place has on the places of its somebody one role
         before, where that somebody is not in the photo on the row's first token. "clues": cross-entropy of
@@ -121,7 +121,7 @@ class Links(nn.Module):
         clues: list[Tensor] = []
         for role, at in LOOKS.items():
             here = marks.role == role
-            if at[0] + 1 >= len(states) or not here.any():
+            if not here.any():
                 continue
             positions, mask = rows
             scores = model.attention(states[at[0]], positions, mask, at)[here]
@@ -147,7 +147,7 @@ def clue_accuracy(links: Links, states: Sequence[Tensor], marks: MarkBatch) -> d
     shares: dict[str, float] = {}
     for role, (layer, _) in LOOKS.items():
         here = marks.role == role
-        if layer + 1 >= len(states) or not here.any():
+        if not here.any():
             continue
         scores, labels, begin = links.readers[str(role)](states[layer + 1][here]), _of_places(marks, here), 0
         for column, (name, count) in enumerate(CLUES.items()):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +16,8 @@ from transformers.models.gemma3.modeling_gemma3 import apply_rotary_pos_emb
 from kinsight_train.mllm.picture import MEAN, STD
 from kinsight_train.mllm.tokenizer import BOS, CHAT_TEMPLATE, END, PAD, UNKNOWN, MllmTokenizer
 
+_WAVES = 2.0  # size of those in the table of patch positions; patches grow to some 3
 PADDING = -1  # the segment of a place that holds nothing
-_LAYER = re.compile(r"(.*language_model\.layers\.)(\d+)(\..*)")
-_POSITION_SIZE = 3.0  # as of a patch
-_BEGUN = 0.3  # what a begun layer adds, of what a layer adds
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class MllmShape:
     """How big the model is; widths are multiples of 32 (Q8_0), of 256 where Q4_K is wanted."""
 
     hidden: int = 256
-    layers: int = 5
+    layers: int = 6
     heads: int = 4
     key_heads: int = 2
     feed_forward: int = 768
@@ -40,7 +36,7 @@ class MllmShape:
     vision_hidden: int = 192
     vision_layers: int = 5
     vision_heads: int = 4
-    vision_feed_forward: int = 768
+    vision_feed_forward: int = 576
 
     def __post_init__(self) -> None:
         side, tokens = self.picture_px // self.patch_px, int(self.picture_tokens**0.5)
@@ -139,17 +135,12 @@ class Mllm(nn.Module):
         normalised: Tensor = self.net.model.language_model.norm(hidden)
         return normalised
 
-    def states(
-        self, embedded: Tensor, positions: Tensor, mask: Tensor, depth: int | None = None
-    ) -> list[Tensor]:
-        """float (rows, length, hidden): what goes into every layer, and what comes out of the last.
-
-        With a `depth` only so many layers are read.
-        """
+    def states(self, embedded: Tensor, positions: Tensor, mask: Tensor) -> list[Tensor]:
+        """float (rows, length, hidden): what goes into every layer, and what comes out of the last."""
         text = self.net.model.language_model
         turned = text.rotary_emb(embedded, positions)
         states = [embedded]
-        for layer in text.layers[:depth]:
+        for layer in text.layers:
             states.append(
                 layer(
                     states[-1],
@@ -229,7 +220,9 @@ def _initialise(net: Gemma3ForConditionalGeneration) -> None:
         elif weight.ndim == 1:
             nn.init.ones_(weight)
         elif "position_embedding" in name:
-            nn.init.normal_(weight, std=0.1)
+            nn.init.normal_(weight, std=0.1)  # and waves, or what a patch shows drowns where it is
+            waves = _waves(int(len(weight) ** 0.5))
+            weight[:, : waves.shape[1]] += _WAVES * waves
         elif "embed_tokens" in name:
             nn.init.normal_(weight, std=weight.shape[1] ** -0.5)
         elif "mm_input_projection" in name:
@@ -238,42 +231,12 @@ def _initialise(net: Gemma3ForConditionalGeneration) -> None:
             nn.init.trunc_normal_(weight, std=weight[0].numel() ** -0.5)
 
 
-def deepened(model: Mllm, new: Mllm, added: Sequence[int]) -> Mllm:
-    """`new`, which has more text layers, with the weights of `model`; layers of numbers `added` are begun.
-
-    A begun layer adds little at first, so that the others are still understood.
-    """
-    count = new.shape.layers
-    kept = [number for number in range(count) if number not in added]
-    if len(kept) != model.shape.layers:
-        raise ValueError(f"{model.shape.layers} layers and {len(added)} more are not {count}")
-    numbered = dict(enumerate(kept))
-    weights = new.state_dict()
-    for name, weight in model.state_dict().items():
-        found = _LAYER.match(name)
-        weights[f"{found[1]}{numbered[int(found[2])]}{found[3]}" if found else name] = weight
-    new.load_state_dict(weights)
-    with torch.no_grad():
-        for number in added:
-            layer = new.net.model.language_model.layers[number]
-            for norm in (layer.post_attention_layernorm, layer.post_feedforward_layernorm):
-                norm.weight.fill_(_BEGUN - 1)  # Gemma's norms are 1 + weight
-    return new
-
-
-def strengthen_positions(model: Mllm) -> None:
-    """Adds to the table of patch positions, in place, waves over the rows and columns of the grid.
-
-    Patches are some 3 in size and the table's learned rows .3, so that what a token shows drowns where it is.
-    """
-    side = model.shape.picture_px // model.shape.patch_px
+def _waves(side: int) -> Tensor:
+    """float (side * side, 12): waves over rows and columns of a grid, by which its cells are told apart."""
     place = torch.linspace(0, torch.pi, side)
     waves = torch.stack([wave(turns * place) for turns in (0.5, 1, 2) for wave in (torch.sin, torch.cos)])
     rows, columns = waves[:, :, None].expand(-1, side, side), waves[:, None, :].expand(-1, side, side)
-    code = torch.cat([rows, columns]).flatten(1).T  # (patches, 12)
-    with torch.no_grad():
-        table = model.net.model.vision_tower.vision_model.embeddings.position_embedding.weight
-        table[:, : code.shape[1]] += _POSITION_SIZE * code
+    return torch.cat([rows, columns]).flatten(1).T
 
 
 def save_hf(model: Mllm, tokenizer: MllmTokenizer, folder: Path) -> Path:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from kinsight import prompt
 from kinsight.drawn import COLOURS
 from kinsight_train.mllm.cast import MOST_REFERENCES, POSITIONS, Known, Situation, listed, situation
-from kinsight_train.mllm.eyes import POSTURES
+from kinsight_train.mllm.cells import POSTURES
 from kinsight_train.mllm.lessons import NO_LABEL, batched, packed
 from kinsight_train.mllm.model import Mllm
 from kinsight_train.mllm.sorts import Lesson

@@ -55,7 +55,12 @@ class Lesson:
     opened: Parts
     talks: tuple[tuple[tuple[Parts, str], ...], ...]
     shown: tuple[Shown, ...] = ()  # by the opening's pictures after the photo, in their order
-    drawing: Drawing | None = None  # the photo, where some are shown
+    drawing: Drawing | None = None  # the photo
+    alone: Individual | None = None  # whom the only picture shows, where it is no photo
+
+    def individuals(self) -> list[Individual]:
+        """Whom the pictures after the photo show, one each."""
+        return [one.individual for one in self.shown] + ([self.alone] if self.alone else [])
 
 
 def about_a_photo(rng: Rng, blocks: int) -> Lesson:
@@ -95,14 +100,6 @@ def _turn(scene: Situation, opened: list[Known], rng: Rng, noise: bool) -> tuple
     return prompt.asking(exchange.question, listed(extra, False, len(opened) + 1), words), exchange.answer
 
 
-def looks_only(rng: Rng) -> Lesson:
-    """A photo with references, without infos, and nothing asked: who of them is where."""
-    scene = situation(rng, even=True)
-    known = [replace(one, concept=replace(one.concept, info="")) for one in scene.known]
-    pixels = scene.drawing.pixels if scene.drawing else None
-    return Lesson(prompt.opening(pixels, listed(known, pictures=True)), (), shown_of(known), scene.drawing)
-
-
 def about_looks(rng: Rng, blocks: int) -> Lesson:
     """A photo with references and what only pictures tell about them: no facts, mostly no infos."""
     scene = situation(rng, even=True)
@@ -133,7 +130,7 @@ def about_one_picture(rng: Rng, blocks: int) -> Lesson:
         ("What kind of thing is it?", f"It is {a_thing(one.kind)}."),
     )[:blocks]
     talks = tuple(((prompt.asking(question, [], ""), answer),) for question, answer in asked)
-    return Lesson(prompt.opening(reference_of(one, rng), []), talks)
+    return Lesson(prompt.opening(reference_of(one, rng), []), talks, alone=one)
 
 
 def about_a_scene(rng: Rng, blocks: int) -> Lesson:
@@ -158,7 +155,7 @@ def about_a_scene(rng: Rng, blocks: int) -> Lesson:
     asked.append(Exchange("presence", f"Is there a {absent}?", f"No, I see no {absent}."))
     chosen = [exchange for row in rng.permutation(len(asked)).tolist() if (exchange := asked[row])][:blocks]
     talks = tuple(((prompt.asking(one.question, [], ""), one.answer),) for one in chosen)
-    return Lesson(prompt.opening(drawing.pixels, []), talks)
+    return Lesson(prompt.opening(drawing.pixels, []), talks, drawing=drawing)
 
 
 def about_what_was_told(rng: Rng, blocks: int) -> Lesson:
@@ -181,20 +178,14 @@ class Sort:
     rows: int  # in place of one of the longest sort
 
 
-FIRST_SORTS = (
-    Sort(about_a_photo, 0.55, 1),
-    Sort(about_a_scene, 0.25, 3),
-    Sort(about_one_picture, 0.1, 2),
-    Sort(about_what_was_told, 0.1, 1),
-)
-"""Of the first lessons: to phrase, to copy, and to see what one picture shows."""
 SORTS = (
-    Sort(about_looks, 0.82, 2),
-    Sort(about_a_photo, 0.1, 1),
-    Sort(about_a_scene, 0.02, 3),
-    Sort(about_what_was_told, 0.06, 1),
+    Sort(about_looks, 0.45, 2),
+    Sort(about_a_photo, 0.33, 1),
+    Sort(about_a_scene, 0.08, 3),
+    Sort(about_one_picture, 0.03, 3),
+    Sort(about_what_was_told, 0.11, 1),
 )
-"""Of the lessons after these: to find in the photo whom the references show."""
+"""Most of them are to find in the photo whom the references show, the others to phrase and to copy."""
 
 
 def sort_of_lessons(rng: Rng, sorts: Sequence[Sort] = SORTS) -> Sort:
@@ -204,7 +195,7 @@ def sort_of_lessons(rng: Rng, sorts: Sequence[Sort] = SORTS) -> Sort:
 
 def lesson(rng: Rng, blocks: int = 6) -> Lesson:
     """One row of training, of any sort, with so many questions."""
-    return sort_of_lessons(rng, FIRST_SORTS).make(rng, blocks)
+    return sort_of_lessons(rng).make(rng, blocks)
 
 
 def _ask(scene: Situation, facts: Facts, tasks: tuple[tuple[Task, float], ...], rng: Rng) -> Exchange:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from kinsight.calibration import needed_similarity
 from kinsight.embed import embed_scenes
 from kinsight.errors import PhotoError
 from kinsight.image import PHOTO_SUFFIXES, decode, encode_jpeg, read_file, thumbnail
-from kinsight.store import AlbumPhoto, FileStamp, NewPhoto, Seer, Store
+from kinsight.store import AlbumPhoto, FileStamp, NewPhoto, Seer, Store, parts_above
 from kinsight.types import Photo
 
 Progress = Callable[[str, int, int], None]
@@ -91,7 +91,9 @@ class Adder:
     def add(self, paths: Sequence[Path]) -> Added:
         """Look at all photos in these folders and files that are not known yet; see `Album.add`."""
         tally = _Tally()
-        files = list(dict.fromkeys(_files(paths, tally.skipped)))
+        files: dict[Path, int] = {}
+        for file, above in _files(paths, tally.skipped):
+            files.setdefault(file, above)
         total = len(files) + len(tally.skipped)
         self._progress("album", tally.done, total)
         for read in self._read_all(files, tally):
@@ -103,13 +105,13 @@ class Adder:
         self._progress("album", tally.done, total)
         return Added(tally.added, tally.known, tally.moved, tuple(tally.skipped))
 
-    def _read_all(self, files: Iterable[Path], tally: _Tally) -> Iterator[_Read]:
+    def _read_all(self, files: Mapping[Path, int], tally: _Tally) -> Iterator[_Read]:
         """The files that are new or changed, in their order; those that cannot be read are tallied."""
         waiting: deque[tuple[Path, Future[_Read]]] = deque()
         with ThreadPoolExecutor(min(_AHEAD, os.cpu_count() or 1)) as pool:
             try:
-                for file in files:
-                    stamp = _stamp(file, tally.skipped)
+                for file, above in files.items():
+                    stamp = _stamp(file, above, tally.skipped)
                     if stamp in self._by_stamp:
                         tally.known += 1
                     elif stamp is not None:
@@ -164,6 +166,7 @@ class Adder:
                 encode_jpeg(thumbnail(photo.pixels, THUMBNAIL), _QUALITY),
                 seen,
                 rows,
+                stamp.above,
             )
             for stamp, photo, seen, rows in zip(stamps, photos, regions, vectors, strict=True)
         ]
@@ -174,25 +177,27 @@ def _full(fresh: Sequence[_Read]) -> bool:
     return len(fresh) >= _BATCH or pixels >= _BATCH_PIXELS
 
 
-def _files(paths: Sequence[Path], skipped: list[Skipped]) -> Iterator[Path]:
+def _files(paths: Sequence[Path], skipped: list[Skipped]) -> Iterator[tuple[Path, int]]:
     """Files as they are given, pictures in and below folders by their suffix; nothing whose name begins with
-    a dot, and no folder behind a link."""
+    a dot, and no folder behind a link. Each with `parts_above` of what was given."""
     for path in paths:
         if not path.is_dir():
-            yield path.resolve()
+            file = path.resolve()
+            yield file, parts_above(file.parent)
             continue
-        for folder, folders, names in os.walk(path.resolve(), onerror=lambda error: _refuse(error, skipped)):
+        root = path.resolve()
+        for folder, folders, names in os.walk(root, onerror=lambda error: _refuse(error, skipped)):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(names):
                 if Path(name).suffix.lower() in PHOTO_SUFFIXES and not name.startswith("."):
-                    yield Path(folder, name)
+                    yield Path(folder, name), parts_above(root)
 
 
 def _refuse(error: OSError, skipped: list[Skipped]) -> None:
     skipped.append(Skipped(str(error.filename), f"the folder cannot be read ({error.strerror})"))
 
 
-def _stamp(file: Path, skipped: list[Skipped]) -> FileStamp | None:
+def _stamp(file: Path, above: int, skipped: list[Skipped]) -> FileStamp | None:
     """None where the file cannot be looked up, or has a name that no database can hold."""
     try:
         str(file).encode()
@@ -205,7 +210,7 @@ def _stamp(file: Path, skipped: list[Skipped]) -> FileStamp | None:
     except OSError as error:
         skipped.append(Skipped(str(file), f"it cannot be read ({error.strerror})"))
     else:
-        return FileStamp(str(file), status.st_size, status.st_mtime_ns)
+        return FileStamp(str(file), status.st_size, status.st_mtime_ns, above)
     return None
 
 

@@ -65,6 +65,17 @@ _ROWS = {
     "transformers_second_ratio": "second by transformers' second",
 }
 """What is printed, in this order."""
+MOST = {
+    "first_question_ratio": (0.20, "the first question by the handler's"),
+    "second_question_ratio": (0.03, "the second question by the handler's"),
+    "new_process_ratio": (0.05, "a question in a new process, beside its loading, by the handler's first"),
+    "memory_ratio": (1.15, "the memory told by the memory taken"),
+}
+LEAST = {
+    "decode_ratio": (0.97, "decoding by a bare loop's"),
+    "memory_ratio": (0.85, "the memory told by the memory taken"),
+}
+"""What `missed` holds the figures to."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -207,6 +218,22 @@ def asked(album: Album, row: int | None, question: str) -> list[Turn]:
     photo = None if row is None else album.queries[row].drawing.pixels
     facts = f"{prompt.joined([concept.name for concept in concepts])} are in the photo."
     return prompt.turns(prompt.opening(photo, references), [], prompt.asking(question, [], facts))
+
+
+def missed(result: Mapping[str, Any]) -> list[str]:
+    """Every figure that misses its line, in words; one that was not measured misses it too."""
+    found = [
+        f"{words} is {result.get(key, float('nan')):.4f}, not {how} {line}"
+        for how, lines in (("at most", MOST), ("at least", LEAST))
+        for key, (line, words) in lines.items()
+        if not (result.get(key, -1) >= line if lines is LEAST else 0 < result.get(key, -1) <= line)
+    ]
+    most = result["image_max_tokens"]
+    return found + [
+        f"a picture of {width} x {height} takes {tokens} tokens in {encodes} encodes, not at most {most}"
+        for width, height, encodes, tokens in result["pictures"]
+        if tokens > most
+    ]
 
 
 def engine_lines(result: dict[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from kinsight.cli.show import clean_line, columns, counted, print_json, say
 from kinsight.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kinsight.store import Changes, Store
+    from kinsight.store import Changes, Forgotten, Store
     from kinsight.types import Concept, View
 
 _LISTED_INFO = 60  # characters of an info in the list; show has the rest
@@ -107,15 +107,22 @@ def edit(desk: Desk, wanted: Edit, name: str) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @pass_desk
 def forget(desk: Desk, name: str, yes: bool) -> None:
-    """Delete NAME with all its views, for good; photos that may show it leave the album, their files stay."""
+    """Delete NAME with all its views, for good; photos that may show it leave the album, their files stay.
+
+    Changes of others that tell of NAME can then no longer be undone; how many is said before.
+    """
     with desk.store() as store:
         concept = store.concept(name)
         what = f"{clean_line(concept.name)} with {_views(concept)}"
+        along = "" if yes else _along(store.would_forget(name))
         if not yes and not on_terminal():
             raise ConfigError(
-                f"forgetting {what} cannot be undone", "pass --yes to do it without being asked"
+                f"forgetting {what} cannot be undone{along and f', and {along}'}",
+                "pass --yes to do it without being asked",
             )
-        if not yes and not click.confirm(f"Forget {what}? This cannot be undone.", err=True):
+        if not yes and not click.confirm(
+            f"Forget {what}? {along and f'With it, {along}. '}This cannot be undone.", err=True
+        ):
             raise click.Abort
         desk.opened_home().drop_caches()
         forgotten = store.forget(concept.name)
@@ -123,8 +130,22 @@ def forget(desk: Desk, name: str, yes: bool) -> None:
     say(f"{clean_line(concept.name)} is forgotten.")
     if forgotten.photos:
         say(f"{counted(forgotten.photos, 'photo')} that may show or name it left the album; the files stay.")
+    if forgotten.changes:
+        say(f"{counted(forgotten.changes, 'change')} of others can no longer be undone.")
     for other in map(clean_line, forgotten.mentioned_by):
         say(f'What you wrote about {other} still names it: kinsight edit "{other}" --info changes that.')
+
+
+def _along(forgotten: Forgotten) -> str:
+    """What goes beside the concept, in words; "" where nothing does."""
+    photos, changes = forgotten.photos, forgotten.changes
+    parts = []
+    if photos:
+        leave = "leaves" if photos == 1 else "leave"
+        parts.append(f"{counted(photos, 'photo')} that may show or name it {leave} the album")
+    if changes:
+        parts.append(f"{counted(changes, 'change')} of others can no longer be undone")
+    return " and ".join(parts)
 
 
 @click.command(epilog="Examples: kinsight undo, kinsight undo 3")

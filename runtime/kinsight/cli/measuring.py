@@ -216,8 +216,9 @@ def stages(desk: Desk, photos: tuple[Path, ...]) -> None:
 @click.option(
     "--transformers", metavar="CHECKPOINT", type=_FOLDER, help="Ask transformers as well, on this checkpoint."
 )
+@click.option("--check", is_flag=True, help="Fail where a figure misses its line, and say which.")
 @pass_desk
-def engine(desk: Desk, rounds: int, transformers: Path | None) -> None:
+def engine(desk: Desk, rounds: int, transformers: Path | None, check: bool) -> None:
     """The language model beside llama-cpp-python's own multimodal handler, on drawn photos.
 
     Three concepts are taught; then a first and a second question about every new photo, and one more from a
@@ -226,7 +227,7 @@ def engine(desk: Desk, rounds: int, transformers: Path | None) -> None:
     """
     import tempfile
 
-    from kinsight.bench.engine import EngineBench, engine_lines
+    from kinsight.bench.engine import EngineBench, engine_lines, missed
 
     with tempfile.TemporaryDirectory() as scratch, desk.assistant(looks=False) as assistant:
         part = assistant.bundle.llm
@@ -238,6 +239,8 @@ def engine(desk: Desk, rounds: int, transformers: Path | None) -> None:
     for line in engine_lines(result):
         click.echo(line)
     _last_line({"format": 1, "bench": "engine", "bundle": assistant.bundle.name, "rounds": rounds, **result})
+    if check and (lines := missed(result)):
+        raise ModelError("; ".join(lines), "measure again on an idle machine, or find what has become slower")
 
 
 def _stage_rows(assistant: Assistant, result: dict[str, Any]) -> list[list[str]]:

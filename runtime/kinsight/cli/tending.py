@@ -60,7 +60,7 @@ def _examine_concepts(desk: Desk) -> None:
     for line in columns(rows) if told else ["Nobody was taught yet."]:
         say(line)
     ill = [line for one in told if not one.well for line in one.lines()]
-    for line in ("\nWhat would help:" if ill else "", *(f"  {clean_line(line)}" for line in ill)):
+    for line in ("\nWhat would help:", *(f"  {clean_line(line)}" for line in ill)) if ill else ():
         say(line)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 _MAGIC = b"kinsight blob 1\n"
 _SUFFIX = ".blob"
+_HEAD = len(_MAGIC) + 32  # bytes before a value on disk
 
 
 class Blobs:
@@ -48,19 +49,19 @@ class Blobs:
     def put(self, key: str, data: bytes) -> None:
         """Keeps a value; on disk from the next `flush` on."""
         self._remember(key, data)
-        if self._folder is not None and len(data) <= self._caps[1]:
+        if self._folder is not None and _HEAD + len(data) <= self._caps[1]:
             self._unwritten[key] = data
 
     def flush(self) -> None:
-        """Writes what is new, and removes what was used longest ago until all fits under the cap."""
+        """Writes what is new, and removes what was used longest ago before a value would exceed the cap."""
         if not self._unwritten or self._folder is None:
             return
         waiting, self._unwritten = self._unwritten, {}
         with suppress(OSError):  # a cache less is no harm
             if self._handle is None or not os.path.samestat(os.fstat(self._handle), self._folder.stat()):
                 return
-            self._make_room(sum(map(len, waiting.values())))
             for key, data in waiting.items():
+                self._make_room(_HEAD + len(data))
                 self._write(self._file(key), data)
 
     def clear(self) -> None:
@@ -94,9 +95,8 @@ class Blobs:
             whole = file.read_bytes()
         except OSError:
             return None
-        head = len(_MAGIC) + 32
-        data = whole[head:]
-        if whole[:head] != _MAGIC + hashlib.sha256(data).digest():
+        data = whole[_HEAD:]
+        if whole[:_HEAD] != _MAGIC + hashlib.sha256(data).digest():
             with suppress(OSError):
                 file.unlink()
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -94,16 +95,17 @@ class Layouts:
         self._mtmd = library().mtmd
         self._handle, self._model, self._most, self._tiled = handle, model, most_tokens, tiled
         self._known: OrderedDict[tuple[int, int], Layout] = OrderedDict()
+        self._lock = threading.Lock()  # tokens are counted while another thread's answer is computed
 
     def of(self, pixels: Pixels) -> Layout:
         """The layout of a picture. ModelError where even the smallest takes more than the bundle allows."""
         size = pixels.shape[0], pixels.shape[1]
-        if size not in self._known:
-            self._known[size] = self._laid_out(*size)
+        with self._lock:
+            layout = self._known.pop(size, None) or self._laid_out(*size)
+            self._known[size] = layout  # as the newest
             if len(self._known) > _SIZES_KEPT:
                 self._known.popitem(last=False)
-        self._known.move_to_end(size)
-        return self._known[size]
+        return layout
 
     def _laid_out(self, height: int, width: int) -> Layout:
         layout = next(self._tries(height, width))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from kinsight.metrics import names_mentioned
-from kinsight.prompt.facts import Facts, wrong_names
+from kinsight.prompt.facts import Facts, a_thing, wrong_names
 from kinsight.prompt.question import Asked
 from kinsight.prompt.say import FUNCTION_WORDS, best_sentence, fitting_sentence, stems, words
 from kinsight.types import Concept
@@ -75,7 +75,7 @@ def fault(answer: str, facts: Facts, asked: Asked, forbidden: Sequence[str]) -> 
         return "it is empty"
     if wrong := wrong_names(answer, free_names((), facts, asked), forbidden):
         return f"it names {', '.join(sorted(wrong))}"
-    everything = asked.kind not in ("other", "caption")
+    everything = asked.kind != "other"
     claims = [claim for claim in _CLAIMS.split(answer) if everything or _OF_THE_PHOTO.search(claim)]
     seen = [one.concept for one in (*facts.accepted, *facts.unsure)]
     concepts = list({concept.id: concept for concept in (*seen, *asked.concepts)}.values())
@@ -141,9 +141,7 @@ def _left_out(answer: str, facts: Facts, asked: Asked) -> str:
     for concept in due:
         if concept not in named:
             return f"it leaves out {concept.name}"
-    if not due and asked.kind == "caption":
-        return _other_things(answer, facts)
-    if not due and not denies(answer):
+    if not due and asked.kind != "caption" and not denies(answer):
         return "it does not say that nobody is known"
     for seen in facts.accepted:
         if (
@@ -152,15 +150,17 @@ def _left_out(answer: str, facts: Facts, asked: Asked) -> str:
             and _places(seen.position) - _places(answer)
         ):
             return f"it does not say where {seen.concept.name} is"
-    return ""
+    return _other_things(answer, facts) if asked.kind == "who" or not due else ""
 
 
 def _other_things(answer: str, facts: Facts) -> str:
-    """What a caption of strangers puts where the facts have something else, all told in their words; ""."""
-    placed = [(thing, found[0]) for thing in facts.others if (found := _PLACE.search(thing))]
+    """What an answer puts where the facts have something else, or have elsewhere, in their words; ""."""
+    seen = [f"{a_thing(one.label)} {one.position}" for one in (*facts.accepted, *facts.unsure) if one.label]
+    placed = [(thing, found[0]) for thing in (*facts.others, *seen) if (found := _PLACE.search(thing))]
     for said in _THING_PLACED.finditer(answer):
-        there = [words(thing) for thing, place in placed if place == said[2]]
-        if there and not any(set(thing[1:2]) <= set(words(said[1])) for thing in there):
+        meant = set(words(said[1]))
+        known = {place for thing, place in placed if set(words(thing)[1:2]) <= meant}
+        if said[2] not in known and (known or any(place == said[2] for _, place in placed)):
             return f"it sees a {said[1]} {said[2]}"
     return ""
 

@@ -18,7 +18,7 @@ from kinsight.store.records import (
     Vectors,
 )
 from kinsight.store.shelf import Shelf
-from kinsight.store.shelf_records import AlbumPhoto, FileStamp, Naming, NewPhoto, Seer, Shots
+from kinsight.store.shelf_records import AlbumPhoto, FileStamp, Naming, NewPhoto, Seer, Shots, parts_above
 from kinsight.store.store import Store
 from kinsight.store.vault import is_encrypted, rewrite
 
@@ -54,6 +54,7 @@ __all__ = [
     "make_key_file",
     "manifest",
     "now",
+    "parts_above",
     "read_manifest",
     "restore",
     "rewrite",

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kinsight.errors import ArchiveError, KinsightError, StoreBusy, StoreDamaged, StoreError, VaultError
+from kinsight.store.driver import header
 from kinsight.store.file import StoreFile
 from kinsight.store.hashes import MANIFEST, copy, manifest, read_manifest
 from kinsight.store.keys import Key, KeySource, key_from_environment
 from kinsight.store.opening import leftovers
+from kinsight.store.pages import is_broken, was_encrypted
 from kinsight.store.workplace import settle, workplace, workplace_of
 
 _STORE = "store.db"
@@ -51,13 +53,14 @@ def restore(store_path: Path, file: Path, timeout: float = 10.0, keys: Keys | No
 
     The archive is unpacked beside the store and examined there: names, sizes, hash, every page, the tables.
     Then all rows are replaced in one transaction, so other processes may have the store open, and whatever
-    fails leaves it as it was. A store that is damaged is moved aside. Waits `timeout` seconds where another
+    fails leaves it as it was. A store that is damaged is moved aside, unless it was encrypted and the backup
+    is not. Waits `timeout` seconds where another
     process is writing. An encrypted store stays so with its own key,
     whichever the backup has; where there is none, it becomes as the backup is.
 
     Raises:
         ArchiveError: the file is no backup of a store, is damaged, or holds anything else; or it is encrypted
-            and the store is not.
+            and the store is not; or the store is damaged and was encrypted, and it is not.
         StoreError: the store cannot be written, or another process is in the way.
         VaultError: a key is missing or does not fit.
     """
@@ -77,7 +80,8 @@ def restore(store_path: Path, file: Path, timeout: float = 10.0, keys: Keys | No
                     _refuse_to_decrypt(incoming, store, file)
                     store.replace(incoming)
                 return Restored(concepts)
-            except StoreDamaged:  # the one that is there: the fresh one was examined
+            except (StoreDamaged, VaultError) as error:  # of the one that is there: the fresh was examined
+                _refuse_to_swap(incoming, store_path, file, error)
                 incoming.close()
                 return Restored(concepts, _swap(store_path, fresh))
 
@@ -104,6 +108,27 @@ def _refuse_to_decrypt(incoming: StoreFile, store: StoreFile, file: Path) -> Non
             f"{file} is encrypted and the store is not, so restoring it would write it down in plain",
             "run `kinsight vault on` first",
         )
+
+
+def _refuse_to_swap(incoming: StoreFile, store_path: Path, file: Path, error: StoreError) -> None:
+    """Unless the store is damaged, and the backup is not in plain where the store was encrypted.
+
+    A key that does not fit may be a wrong one; or the salt is damaged of which it is made, and the backup has
+    the same key with the right salt.
+    """
+    away = f"move {store_path} away, restore again"
+    first = header(store_path)
+    try:
+        alone = first.fresh
+        if isinstance(error, VaultError):
+            if not (alone and incoming.encrypted and is_broken(store_path, incoming.cipher)):
+                mend = f"{error.mend}, and where no key opens it any more, {away}"
+                raise VaultError(error.problem, mend) from error
+        elif alone and not incoming.encrypted and was_encrypted(store_path):
+            problem = f"the store {store_path} is damaged and was encrypted, which {file} is not"
+            raise ArchiveError(problem, f"{away}, and run `kinsight vault on`") from error
+    finally:
+        first.release()
 
 
 def _snapshot(store: StoreFile, database: Path, file: Path) -> None:

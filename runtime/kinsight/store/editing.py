@@ -11,6 +11,7 @@ from kinsight.store import reading
 from kinsight.store.journal import Change, now, taken_by
 from kinsight.store.names import INFO_LENGTH, clean_name, clean_text, name_key
 from kinsight.store.records import Changes, Kind, NewView, Owner
+from kinsight.store.showing import views_shown
 from kinsight.types import Concept, Floats
 
 
@@ -53,6 +54,18 @@ def add_crop(change: Change, kind: Kind, concept_id: int, view: NewView) -> None
     crop_id = change.insert(kind, crop)
     require_dimension(change.db, view.embedder_id, len(view.vector))
     change.insert("vector", vector_row((kind, crop_id), view.embedder_id, view.vector))
+
+
+def refuse_own_view(concept: Concept, view: NewView) -> None:
+    """ConceptError where a crop that is to be a negative is a view: no view would count then."""
+    own = views_shown(concept, view.photo_sha256, view.xyxy)
+    if own:
+        raise ConceptError(
+            f'this is view {own[0]} of "{concept.name}" itself, so it cannot be what it is not',
+            "if it was taught wrongly, `kinsight split` or `kinsight move` gives the view to another one"
+            if len(concept.views) > len(own)
+            else "it has no other view; `kinsight undo` takes it back, `kinsight forget` deletes all",
+        )
 
 
 def touch(change: Change, concept_id: int) -> None:

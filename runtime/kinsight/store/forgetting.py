@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 
 import numpy as np
 from sqlite_utils import Database
 
-from kinsight.store.journal import NAME_COLUMNS, unpack
+from kinsight.store.journal import NAME_COLUMNS, NOBODY, unpack
 from kinsight.store.names import name_key
 from kinsight.store.records import Forgotten
 from kinsight.store.shelf import take_out
+from kinsight.store.shelf_records import parts_above
 from kinsight.store.showing import negatives_that_show
 from kinsight.types import Concept, Floats
 
 _TEXT_COLUMNS = ("category", "info", "fingerprint")
 _LEAST_PART = 3  # letters; shorter names are parts of too many words
+
+
+def would_forget(db: Database, concept: Concept) -> Forgotten:
+    """What `forget` would do, without doing it."""
+    return _plan(db, concept).outcome
 
 
 def forget(db: Database, concept: Concept) -> Forgotten:
@@ -32,10 +40,33 @@ def forget(db: Database, concept: Concept) -> Forgotten:
 
     What the user wrote about others is theirs and stays, also where it names the forgotten.
     """
+    plan = _plan(db, concept)
+    for entry in plan.entries:
+        db.execute("delete from journal where id = ?", (entry,))
+    take_out(db, plan.photos)
+    for row_id in plan.negatives:
+        db.execute("delete from negative where id = ?", (row_id,))
+    db.execute("delete from concept where id = ?", (concept.id,))
+    return plan.outcome
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Ids of the rows that go with a concept, and what of that is to be told."""
+
+    entries: tuple[int, ...]
+    photos: set[int]
+    negatives: set[int]
+    outcome: Forgotten
+
+
+def _plan(db: Database, concept: Concept) -> _Plan:
     keys = {name_key(name) for name in concept.names} | _former_keys(db, concept.id)
     others = _names_of_others(db, concept.id, keys)
     shown = negatives_that_show(db, concept)
-    touched = {concept.id}
+    photos = _photos_of(db, concept, keys, others)
+    strangers = {NOBODY, *(row[0] for row in db.execute("select id from concept"))} - {concept.id}
+    touched, entries, changes = {concept.id}, [], 0
     for entry, summary in db.execute("select id, summary from journal order by id desc").fetchall():
         rows = db.execute(
             "select concept_id, table_name, row_id, before from journal_row where journal_id = ?", (entry,)
@@ -45,25 +76,24 @@ def forget(db: Database, concept: Concept) -> Forgotten:
         seen = any(table == "negative" and row_id in shown for _, table, row_id, _ in rows)
         if told or seen or concepts & touched or any(_mentions(row[3], keys, others) for row in rows):
             touched |= concepts
-            db.execute("delete from journal where id = ?", (entry,))
-    left = take_out(db, _photos_of(db, concept, keys))
-    for row_id in shown:
-        db.execute("delete from negative where id = ?", (row_id,))
-    db.execute("delete from concept where id = ?", (concept.id,))
-    return Forgotten(left, _mentioned_by(db, keys))
+            entries.append(entry)
+            changes += bool(concepts & strangers)
+    outcome = Forgotten(len(photos), _mentioned_by(db, keys, concept.id), changes)
+    return _Plan(tuple(entries), photos, shown, outcome)
 
 
-def _mentioned_by(db: Database, keys: set[str]) -> tuple[str, ...]:
-    """Names of the concepts whose name, aliases, category or info still have one of the names in them."""
+def _mentioned_by(db: Database, keys: set[str], concept_id: int) -> tuple[str, ...]:
+    """The other concepts whose name, aliases, category or info still have one of the names in them."""
     texts = db.execute(
         "select name, name || char(10) || category || char(10) || info || char(10) || coalesce("
         "(select group_concat(alias, char(10)) from alias where concept_id = concept.id), '')"
-        " from concept order by id"
+        " from concept where id <> ? order by id",
+        (concept_id,),
     )
     return tuple(name for name, text in texts.fetchall() if _named_in(text, keys))
 
 
-def _photos_of(db: Database, concept: Concept, keys: set[str]) -> set[int]:
+def _photos_of(db: Database, concept: Concept, keys: set[str], others: Sequence[str]) -> set[int]:
     """Photos of the album that it was taught from, whose path names it, or in which it may be recognised.
 
     What is alike is judged as when the photos were added, a maybe included: rather too many leave than one
@@ -72,8 +102,8 @@ def _photos_of(db: Database, concept: Concept, keys: set[str]) -> set[int]:
     hashes = {view.photo_sha256 for view in concept.views}
     found = {
         photo_id
-        for photo_id, sha256, path in db.execute("select id, sha256, path from album_photo")
-        if sha256 in hashes or _named_in(path, keys)
+        for photo_id, sha256, path, above in db.execute("select id, sha256, path, above from album_photo")
+        if sha256 in hashes or _names(path, above, keys, others)
     }
     for embedder_id, alike in db.execute("select id, alike from album_embedder").fetchall():
         views = _vectors_of(db, concept.id, embedder_id)
@@ -88,6 +118,17 @@ def _photos_of(db: Database, concept: Concept, keys: set[str]) -> set[int]:
             if photo_id not in found and (views @ np.frombuffer(vector, "<f4") >= alike).any():
                 found.add(photo_id)
     return found
+
+
+def _names(path: str, above: int | None, keys: set[str], others: Sequence[str]) -> bool:
+    """A photo's path names it, from the folder on that was added; those above are the user's own.
+
+    Where it was added before this was kept, from the folder on that it lies in. What others are called does
+    not count, also with - or _ for spaces.
+    """
+    parts = PurePath(path).parts[parts_above(Path(path).parent) if above is None else above :]
+    spelt = [other.replace(" ", joint) for other in others for joint in " -_"]
+    return any(_named_in(_without(part, spelt), keys) for part in parts)
 
 
 def _named_in(text: str, keys: set[str]) -> bool:

@@ -17,13 +17,13 @@ from sqlite_utils import Database
 from kinsight.errors import KinsightError, StoreBusy, StoreDamaged, StoreError, VaultError
 from kinsight.store.driver import Header, database, database_errors, header
 from kinsight.store.keys import KeySource, key_from_environment, salt_of
+from kinsight.store.pages import PAGE, is_broken
 from kinsight.store.schema import APPLICATION_ID, MIGRATIONS
 
 _MAGIC = b"SQLite format 3\0"
 _LEAST_FREE = 1 << 20  # bytes
 _UNFINISHED = ".new"
 _MAKING_SECONDS = 60  # more than anybody takes to make an empty store
-_CIPHER_PAGE = 4096  # bytes, SQLCipher's own choice
 _WRITABLE = "make the file and its folder writable for you, or choose another home with KINSIGHT_HOME"
 _SPACE = "free some space on that disk and try again"
 _DISK = "check the disk, its space and its quota"
@@ -131,7 +131,7 @@ def _connect(path: Path, timeout: float, key: KeySource | None) -> Connection:
             _refuse_damaged(path, first.bytes, encrypted=bool(cipher))
         db = database(path, timeout, cipher)
         if cipher:
-            _refuse_wrong_key(db, path)
+            _refuse_wrong_key(db, path, cipher, first)
         _refuse_foreign(db, path)
         _make_private(path)
         _set_up(db)
@@ -145,13 +145,15 @@ def _connect(path: Path, timeout: float, key: KeySource | None) -> Connection:
     return Connection(db, cipher, first)
 
 
-def _refuse_wrong_key(db: Database, path: Path) -> None:
+def _refuse_wrong_key(db: Database, path: Path, cipher: str, first: Header) -> None:
     try:
         db.execute("pragma application_id").fetchone()
     except database_errors() as error:
         if "not a database" not in str(error):
             raise
-        problem = f"the key does not fit the store {path}, or its first page is damaged"
+        if first.fresh and is_broken(path, cipher):
+            raise StoreDamaged(f"the store {path} is damaged: its first page is", _BACKUP) from None
+        problem = f"the key does not fit the store {path}, or its first bytes are damaged"
         mend = "try again with its passphrase or key file; it is left as it is"
         raise VaultError(problem, mend) from None
 
@@ -227,7 +229,7 @@ def _migrate(db: Database) -> None:
 
 def _refuse_damaged(path: Path, first: bytes, encrypted: bool) -> None:
     """SQLite takes an empty file for a new database, drops the log beside it, and trusts a cut last page."""
-    page_size = _CIPHER_PAGE if encrypted else int.from_bytes(first[16:18], "big") or 1
+    page_size = PAGE if encrypted else int.from_bytes(first[16:18], "big") or 1
     page_size = 65536 if page_size == 1 else page_size
     log = Path(f"{path}-wal")
     settled = not log.exists() or log.stat().st_size == 0

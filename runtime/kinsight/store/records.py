@@ -90,6 +90,7 @@ class Forgotten:
 
     photos: int  # of the album, that may show or name it and left; their files stay
     mentioned_by: tuple[str, ...]  # concepts whose texts still name it, as the user wrote them
+    changes: int  # of others, that could be undone and no longer can, as they tell of it
 
 
 @dataclass(frozen=True, eq=False)

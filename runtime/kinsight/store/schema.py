@@ -111,3 +111,9 @@ def m002_album(db: Database) -> None:
     by the photo's hash and the box, so that it stays hidden when the photo is looked at anew.
     """
     db.executescript(_ALBUM)
+
+
+@MIGRATIONS()
+def m003_above(db: Database) -> None:
+    """How many parts of a photo's path lie above what was added; null where it was added before this."""
+    db.execute("alter table album_photo add column above integer")

@@ -81,8 +81,8 @@ class Shelf:
             for photo_id, stamp in seen:
                 db.execute("delete from album_photo where path = ? and id <> ?", (stamp.path, photo_id))
                 db.execute(
-                    "update album_photo set path = ?, size = ?, modified_ns = ? where id = ?",
-                    (stamp.path, stamp.size, stamp.modified_ns, photo_id),
+                    "update album_photo set path = ?, size = ?, modified_ns = ?, above = ? where id = ?",
+                    (stamp.path, stamp.size, stamp.modified_ns, stamp.above, photo_id),
                 )
             _next_generation(db)
 
@@ -204,6 +204,7 @@ def _put(db: Database, embedder_id: str, photo: NewPhoto) -> None:
         "dim": photo.vectors.shape[1],
         "vector": _blob(photo.vectors[-1]),
         "thumbnail": photo.thumbnail_jpeg,
+        "above": photo.above,
     }
     db.execute("delete from album_photo where path = ? and sha256 <> ?", (photo.path, photo.sha256))
     new = ", ".join(f"{column} = excluded.{column}" for column in row if column != "added")

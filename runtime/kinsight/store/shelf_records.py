@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import PurePath
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ class NewPhoto:
     thumbnail_jpeg: bytes
     regions: Regions
     vectors: Floats  # float32 (n + 1, dim), unit length: the n regions, then the whole photo
+    above: int | None = None  # as in `FileStamp`
 
     def __post_init__(self) -> None:
         require_unit(self.vectors)
@@ -38,6 +39,19 @@ class FileStamp:
     path: str  # absolute
     size: int  # bytes
     modified_ns: int  # nanoseconds since 1970
+    above: int | None = field(default=None, compare=False)  # `parts_above` of what was added; None: unknown
+
+
+def parts_above(folder: Path) -> int:
+    """How many parts of the paths in an added folder say nothing of its photos.
+
+    Its own name does say something, unless it is the user's folder or one above that.
+    """
+    try:
+        own = Path.home().is_relative_to(folder)
+    except RuntimeError:  # a system that knows no such folder
+        own = False
+    return len(folder.parts) - (not own)
 
 
 @dataclass(frozen=True)

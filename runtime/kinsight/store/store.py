@@ -8,7 +8,7 @@ from pathlib import Path
 from kinsight.errors import StoreError
 from kinsight.store import bringing, editing, journal, reading, regrouping
 from kinsight.store.file import StoreFile, next_generation
-from kinsight.store.forgetting import forget
+from kinsight.store.forgetting import forget, would_forget
 from kinsight.store.journal import Change, JournalEntry
 from kinsight.store.names import INFO_LENGTH, clean_name, clean_text
 from kinsight.store.opening import Connection
@@ -118,7 +118,12 @@ class Store(StoreFile):
         return self._add(name, "view", view, "added a view of")
 
     def add_negative(self, name: str, view: NewView) -> Concept:
-        """Keep a crop of which the user said that it is not this one; UnknownConcept where there is none."""
+        """Keep a crop of which the user said that it is not this one.
+
+        Raises:
+            UnknownConcept: there is nobody of that name.
+            ConceptError: the crop is a view of this one, and so would no view count any more.
+        """
         return self._add(name, "negative", view, "noted a picture that is not")
 
     def edit(self, name: str, changes: Changes) -> Concept:
@@ -214,6 +219,11 @@ class Store(StoreFile):
             next_generation(db)
             return summaries
 
+    def would_forget(self, name: str) -> Forgotten:
+        """What `forget` would do beside deleting the concept; nothing changes."""
+        with self._reading() as db:
+            return would_forget(db, reading.concepts(db, reading.find(db, name))[0])
+
     def forget(self, name: str) -> Forgotten:
         """Delete a concept with all that hangs on it, for good: no byte of it stays in the store's files.
 
@@ -253,6 +263,8 @@ class Store(StoreFile):
     def _add(self, name: str, kind: Kind, view: NewView, deed: str) -> Concept:
         with self._changing() as change:
             concept = _named(change, name)
+            if kind == "negative":
+                editing.refuse_own_view(concept, view)
             editing.add_crop(change, kind, concept.id, view)
             editing.touch(change, concept.id)
             change.write_down(kind, f'{deed} "{concept.name}"')
