@@ -17,7 +17,7 @@ import kinsight.llm
 from kinsight.errors import ModelError
 from kinsight.llm import Generation, Llm, Text, Turn, load_llm
 from kinsight.llm.native import library
-from talkers import CONTEXT, HELLO, NEEDS_LLAMA_CPP, SENTENCE, device, part, picture, say
+from talkers import CONTEXT, HELLO, NEEDS_LLAMA_CPP, SENTENCE, device, part, picture, say, talker
 from tiny_gguf import make_text_gguf
 
 pytestmark = NEEDS_LLAMA_CPP
@@ -103,7 +103,7 @@ FIELDS = {
         *("n_ctx", "n_batch", "n_ubatch", "n_outputs_max", "n_threads", "n_threads_batch"),
         *("flash_attn_type", "type_k", "type_v"),
     ),
-    "llama_model_params": ("n_gpu_layers",),
+    "llama_model_params": ("load_mode", "n_gpu_layers", "use_extra_bufts"),
     "llama_token_data": ("id", "logit", "p"),
     "llama_token_data_array": ("data", "size", "selected", "sorted"),
     "mtmd_context_params": ("image_max_tokens", "n_threads", "use_gpu"),
@@ -141,6 +141,18 @@ def test_the_contract_lists_all_that_is_called() -> None:
         for name in re.findall(r"\.((?:llama|mtmd)_\w+)", source.read_text("utf-8"))
     }
     assert used - OTHERS == set(CALLS)
+
+
+def test_on_other_processors_the_file_is_read_and_not_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with talker(tmp_path) as mapped:
+        expected = say(mapped)
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    with talker(tmp_path) as held:
+        maps = Path("/proc/self/maps")
+        assert not maps.exists() or str(tmp_path) not in maps.read_text()
+        assert say(held) == expected
 
 
 def test_without_the_package_the_room_imports_and_says_what_to_install() -> None:
