@@ -490,3 +490,17 @@ def test_a_damaged_bundle_is_not_calibrated(export: Export, eyes: Path, tmp_path
     photos = draw_identities(tmp_path / "blobs", ["red", "blue"])
     assert "image.onnx is damaged" in refused(export("calibrate", eyes, photos))
     assert "is not a bundle" in refused(export("calibrate", photos, photos))
+
+
+def test_what_no_library_is_asked_about(export: Export, tmp_path: Path) -> None:
+    """A name or a file that is wrong is refused before anything large is loaded."""
+    (tmp_path / "page.onnx").write_text("<html>" * 100, encoding="utf-8")
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}', encoding="utf-8")
+    out, bert = tmp_path / "out", tmp_path / "bert"
+    for words, sentence in (
+        (("detector", tmp_path / "page.onnx"), "page.onnx is not a whole ONNX model"),
+        (("detector", bert, "--licence", "MIT"), "bert holds a model of the type bert, no detector that is"),
+        (("shape", "nope"), "'nope' is not one of 'smolvlm-256m'"),
+    ):
+        assert sentence in export(*words, "--out", out).err

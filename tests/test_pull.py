@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -77,6 +78,25 @@ def test_every_file_comes_through_redirects_and_the_bundle_is_whole(
     asked = len(served.log)
     assert pull(entry, my_home, QUICK, silent)[1] is False
     assert len(served.log) == asked
+
+
+@pytest.mark.parametrize("brought", [False, True], ids=["pulled", "brought"])
+def test_what_was_spoiled_while_it_waited_is_had_again(
+    served: Served, catalogue: Path, my_home: Home, tmp_path: Path, brought: bool
+) -> None:
+    sha256 = hash_of(catalogue, "image.onnx")
+    waiting = my_home.cache / "pull" / sha256
+    waiting.parent.mkdir()
+    waiting.write_bytes(b"spoiled by a disk")
+    order = QUICK
+    if brought:
+        (tmp_path / "stick").mkdir()
+        for row, data in enumerate(served.files.values()):
+            (tmp_path / "stick" / str(row)).write_bytes(data)
+        order = replace(QUICK, source=tmp_path / "stick")
+    bundle, _ = pull(load_catalogue(catalogue).entry("tiny"), my_home, order, silent)
+    check_hashes(bundle)
+    assert left(my_home) == ["tiny"]
 
 
 KILLED = 40 * (1 << 14)  # bytes of the language model that are here before the kill

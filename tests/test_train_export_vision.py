@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -120,14 +121,15 @@ def letterboxed(pixels: Pixels) -> Floats:
 def grid_source() -> DetectorSource:
     module = _Grid().eval()
 
-    def boxes(pixels: Pixels, threshold: float) -> tuple[Floats, Floats]:
+    def boxes(pixels: Pixels, threshold: float) -> tuple[Floats, Floats, NDArray[np.int64]]:
         with torch.no_grad():
             rows = module(torch.from_numpy(letterboxed(pixels))[None])[0].T.numpy()
         scale = min(64 / pixels.shape[1], 64 / pixels.shape[0])
         left, top = ((64 - round(side * scale)) // 2 for side in pixels.shape[1::-1])
         kept = rows[rows[:, 4:].max(axis=1) >= threshold]
         corners = np.concatenate([kept[:, :2] - kept[:, 2:4] / 2, kept[:, :2] + kept[:, 2:4] / 2], axis=1)
-        return (corners - np.array([left, top] * 2)) / scale, kept[:, 4:].max(axis=1)
+        placed = (corners - np.array([left, top] * 2)) / scale
+        return placed, kept[:, 4:].max(axis=1), kept[:, 4:].argmax(axis=1)
 
     labels = ("box", "ball", "cone")
     return DetectorSource("a grid", "MIT", "yolov8", RULE, labels, module, ("output0",), letterboxed, boxes)
@@ -146,7 +148,12 @@ def test_a_detector_is_what_its_checkpoint_is(name: str, tmp_path: Path) -> None
     folder = made(tmp_path, name, DETECTORS[name])
     source = open_checkpoint(folder, None, "MIT")
     spec, report = make_detector(source, tmp_path, Thresholds(), PICTURES)
-    assert {check.name for check in report.require().checks} == {"preprocessing", "raw outputs", "boxes"}
+    assert {check.name for check in report.require().checks} == {
+        "preprocessing",
+        "raw outputs",
+        "labels",
+        "boxes",
+    }
     assert spec.head == "detr" and len(source.labels) == 5
 
 
@@ -176,7 +183,7 @@ HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
 def test_the_gate_lets_a_good_detector_pass(grid: tuple[DetectorSource, DetectorSpec, Report]) -> None:
     report = grid[2].require()
-    assert {check.name for check in report.checks} == {"preprocessing", "raw outputs", "boxes"}
+    assert {check.name for check in report.checks} == {"preprocessing", "raw outputs", "labels", "boxes"}
     assert next(fact.figure for fact in report.facts if fact.name == "boxes compared") > 20
 
 
@@ -244,6 +251,17 @@ def test_an_output_that_is_no_number_is_caught(tmp_path: Path, output: int) -> N
     file = sabotage.no_numbers(spec.file, tmp_path / "nan.onnx", (output, 0))
     report = judge_detector(source, dataclasses.replace(spec, file=file), PICTURES.pixels, PICTURES.words)
     assert next(check for check in report.broken() if check.name == "raw outputs").figure == np.inf
+
+
+def test_labels_in_another_order_are_caught(
+    grid: tuple[DetectorSource, DetectorSpec, Report], tmp_path: Path
+) -> None:
+    source, spec, _ = grid
+    other = tmp_path / "labels.txt"
+    other.write_text("ball\ncone\nbox\n", encoding="utf-8")
+    found = broken(judge_detector(source, dataclasses.replace(spec, labels=other), SMOOTH.pixels, ""))
+    assert found["labels"].endswith("another model's: row 0 is 'ball', there 'box'")
+    assert set(found) == {"labels", "boxes"} and "of another class" in found["boxes"]
 
 
 def test_spoiled_towers_are_caught(pair: tuple[EmbedderSource, EmbedderSpec], tmp_path: Path) -> None:

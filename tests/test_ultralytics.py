@@ -70,7 +70,9 @@ def stirred(source: DetectorSource) -> DetectorSource:
 def figures(report: Report) -> dict[str, float]:
     """Of the preprocessing and the raw outputs, both kept; boxes of random weights are a matter of ties."""
     kept = {check.name: check for check in report.checks if check.name != "boxes"}
-    assert set(kept) == {"preprocessing", "raw outputs"} and all(check.kept for check in kept.values())
+    assert set(kept) == {"preprocessing", "raw outputs", "labels"} and all(
+        check.kept for check in kept.values()
+    )
     return {name: check.figure for name, check in kept.items()}
 
 

@@ -36,6 +36,7 @@ class DeviceConfig:
     image_max_tokens: int | None = None  # no picture may cost more here, whatever the bundle allows
     provider_options: Options = field(default_factory=dict, hash=False)
     reason: str = field(default="", compare=False)  # why this one, in words
+    shares: bool = field(default=False, compare=False)  # its memory is a share of this machine's
 
 
 _PROVIDER = text('the name of an "...ExecutionProvider"', lambda value: value.endswith("ExecutionProvider"))
@@ -105,6 +106,7 @@ def load_device(
     return replace(
         device,
         memory_mb=device.memory_mb or _share(machine),
+        shares=not device.memory_mb,
         provider_options=_with_cache(values["provider_options"], cache),
     )
 

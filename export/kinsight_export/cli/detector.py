@@ -84,11 +84,13 @@ def _made(source: str, wish: Wish, scratch: Path, pictures: Pictures) -> tuple[D
     """The part and what the gate says of it."""
     from dataclasses import replace
 
+    from kinsight.bundle.files import check_onnx
     from kinsight.errors import ConfigError
     from kinsight_export.adopted import Thresholds, adopt, judge_adopted
     from kinsight_export.licences import ULTRALYTICS, accepted, licence_of, required_licence
     from kinsight_export.making import make_detector
     from kinsight_export.sources import need_libraries
+    from kinsight_export.sources.processor import detector_type
 
     thresholds, path = Thresholds(wish.score_threshold, wish.iou_threshold), Path(source)
     if path.suffix in (".pt", ".yaml", ".yml"):
@@ -99,6 +101,7 @@ def _made(source: str, wish: Wish, scratch: Path, pictures: Pictures) -> tuple[D
         yolo = open_yolo(source, wish.size, _vocabulary(wish))
         return make_detector(yolo, scratch, thresholds, pictures)
     if path.is_dir():
+        detector_type(path)
         need_libraries()
         from kinsight_export.sources.transformers_detectors import open_checkpoint
 
@@ -108,6 +111,7 @@ def _made(source: str, wish: Wish, scratch: Path, pictures: Pictures) -> tuple[D
         raise ConfigError(
             f"{source} is no .pt, .yaml or .onnx file and no folder with a checkpoint", "check the path"
         )
+    check_onnx(path)
     if wish.labels is None:
         raise ConfigError("--labels is missing", "pass the labels of the ONNX file, one a line")
     settings = dict(pair.partition("=")[::2] for pair in wish.settings)

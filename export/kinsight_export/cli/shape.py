@@ -32,7 +32,7 @@ _ROWS: dict[str, Mapping[str, Any]] = {
     ],
     epilog="Example: kinsight-export shape smolvlm-256m --out build/shapes/smolvlm-256m",
 )
-@click.argument("name", metavar="smolvlm-256m|smolvlm-500m|qwen3-vl-2b")
+@click.argument("name", type=click.Choice(["smolvlm-256m", "smolvlm-500m", "qwen3-vl-2b"]))
 @click.pass_context
 def shape(context: click.Context, name: str) -> None:
     """Write a bundle whose language model has a real one's size, preprocessing and vocabulary.

@@ -70,11 +70,18 @@ def rank_agreement(ours: Floats, theirs: Floats) -> float:
     return float(np.mean(correlations))
 
 
-def boxes_found_again(ours: Floats, theirs: Floats, least_iou: float = 0.9) -> tuple[int, int]:
-    """(boxes of either side that the other has too, boxes of both sides); float32 (n, 4) and (m, 4) xyxy."""
+def boxes_found_again(
+    ours: Floats, theirs: Floats, least_iou: float = 0.9, labels: tuple[Array, Array] | None = None
+) -> tuple[int, int]:
+    """(boxes of either side that the other has too, boxes of both sides); float32 (n, 4) and (m, 4) xyxy.
+
+    With the labels of both, (n,) and (m,), a box is only the same if it has the same one.
+    """
     total = len(ours) + len(theirs)
     if not len(ours) or not len(theirs):
         return 0, total
     overlaps = iou(ours, theirs)
+    if labels:
+        overlaps = np.where(labels[0][:, None] == labels[1][None], overlaps, 0)
     both = (overlaps.max(axis=0) >= least_iou).sum() + (overlaps.max(axis=1) >= least_iou).sum()
     return int(both), total

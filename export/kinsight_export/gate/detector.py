@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def judge_detector(
         if figure <= RAW_LIMIT
         else cause_of(spec.file, source.module, lambda change: apart(change) <= RAW_LIMIT),
     )
-    checks = [preprocessing_check(spec.preprocess, source.prepare), raw]
+    checks = [preprocessing_check(spec.preprocess, source.prepare), raw, _labels_check(source, detector)]
     if source.classes:
         checks.insert(1, _other_classes_check(sides))
     boxes, count = _boxes_check(source, detector, pictures, what)
@@ -124,6 +125,23 @@ def _other_classes_check(sides: Sequence[_Side]) -> Check:
     )
 
 
+def _labels_check(source: DetectorSource, detector: Detector) -> Check:
+    ours, theirs = detector.part.labels, source.labels
+    others = [
+        f"row {row} is {one!r}, there {other!r}"
+        for row, (one, other) in enumerate(zip_longest(ours, theirs))
+        if one is None or other is None or one != other.strip()
+    ]
+    return Check(
+        name="labels",
+        compared="the file of labels against the source's own names",
+        measure="rows of another name",
+        figure=len(others),
+        limit=0,
+        cause=f"the labels are in another order, or another model's: {others[0]}" if others else "",
+    )
+
+
 def _source_outputs(chw: Floats, module: nn.Module, classes: ClassVectors | None) -> list[Array]:
     told = [torch.from_numpy(classes.vectors)[None]] if classes else []
     with torch.no_grad():
@@ -150,14 +168,15 @@ def _boxes_check(
     """(the check, boxes of both sides); no check where neither side finds any."""
     again, total, ours_count, theirs_count = 0, 0, 0, 0
     for pixels in pictures:
-        ours = detector.detect(pixels).xyxy
-        theirs = _once_suppressed(source, detector, pixels)[: max(len(ours), 20)]
-        found, both = boxes_found_again(ours, theirs)
+        regions = detector.detect(pixels)
+        ours, labels = regions.xyxy, np.array(regions.labels, np.str_)
+        theirs, names = (rows[: max(len(ours), 20)] for rows in _once_suppressed(source, detector, pixels))
+        found, both = boxes_found_again(ours, theirs, labels=(labels, names))
         again, total = again + found, total + both
         ours_count, theirs_count = ours_count + len(ours), theirs_count + len(theirs)
     if not total:
         return None, 0
-    cause = "boxes lie elsewhere: look at `resize` and `head`"
+    cause = "boxes lie elsewhere or are of another class: look at `resize`, `head` and the labels"
     if ours_count < 0.95 * theirs_count:
         cause = "boxes are lost: suppressed twice, or by another threshold"
     elif ours_count > 1.05 * theirs_count:
@@ -165,7 +184,7 @@ def _boxes_check(
     check = Check(
         name="boxes",
         compared=f"what the runtime finds against what the source finds, on {what}",
-        measure="share found again, IoU .9",
+        measure="share found again, IoU .9 and the same label",
         figure=again / total,
         limit=BOXES_LIMIT,
         bound="at least",
@@ -174,12 +193,17 @@ def _boxes_check(
     return check, total
 
 
-def _once_suppressed(source: DetectorSource, detector: Detector, pixels: Pixels) -> Floats:
-    """float32 (n, 4): the source's own boxes, suppressed once across classes as the part says, best first."""
-    boxes, scores = source.boxes(pixels, detector.part.score_threshold)
+def _once_suppressed(source: DetectorSource, detector: Detector, pixels: Pixels) -> tuple[Floats, Array]:
+    """(float32 (n, 4), n labels) of the source's own boxes, suppressed once across classes, best first."""
+    boxes, scores, classes = source.boxes(pixels, detector.part.score_threshold)
     height, width = pixels.shape[:2]
     boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
     big = (boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= MIN_SIDE_PX
-    boxes, scores = boxes[big], scores[big]
-    kept: Floats = boxes[suppress(boxes, scores, detector.part.iou_threshold)]
-    return kept
+    boxes, scores, labels = boxes[big], scores[big], _names(source.labels)[classes[big]]
+    kept = suppress(boxes, scores, detector.part.iou_threshold)
+    return boxes[kept], labels[kept]
+
+
+def _names(labels: Sequence[str]) -> Array:
+    """As a labels file has them, which are read without what surrounds them."""
+    return np.array([label.strip() for label in labels], np.str_)

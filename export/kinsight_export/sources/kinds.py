@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 Prepare: TypeAlias = Callable[[Pixels], Floats]
 """uint8 (h, w, 3) RGB -> float32 (3, height, width), as the library itself prepares a picture."""
-Boxes: TypeAlias = Callable[[Pixels, float], tuple[Floats, Floats]]
-"""A photo and a score threshold -> (float32 (n, 4) xyxy in pixels of the photo, float32 (n,) scores), as the
-library itself finds them, before any suppression across classes."""
+Boxes: TypeAlias = Callable[[Pixels, float], tuple[Floats, Floats, NDArray[np.int64]]]
+"""A photo and a score threshold -> (float32 (n, 4) xyxy in pixels of the photo, float32 (n,) scores, int64
+(n,) rows of the labels), as the library itself finds them, before any suppression across classes."""
 
 Write: TypeAlias = Callable[[Path], None]
 """Writes a tower as one ONNX file; ModelError where it cannot be exported."""

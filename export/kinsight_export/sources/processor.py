@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,35 @@ def _at_the_size(rule: Preprocess) -> dict[str, Any]:
         return {"size": {"height": height, "width": width}, "do_center_crop": False, "do_pad": False}
     crop = {"height": height, "width": width}
     return {"size": {"shortest_edge": min(width, height)}, "crop_size": crop, "do_center_crop": True}
+
+
+@dataclass(frozen=True)
+class DetectorKind:
+    """What sets a type of detector apart."""
+
+    softmax: bool  # over the classes and "nothing"; else each class by itself
+    selects: bool  # it picks its queries from the picture
+
+
+DETECTORS = {
+    "detr": DetectorKind(softmax=True, selects=False),
+    "conditional_detr": DetectorKind(softmax=False, selects=False),
+    "yolos": DetectorKind(softmax=True, selects=False),
+    "rt_detr": DetectorKind(softmax=False, selects=True),
+    "rt_detr_v2": DetectorKind(softmax=False, selects=True),
+    "d_fine": DetectorKind(softmax=False, selects=True),
+}
+
+
+def detector_type(folder: Path) -> str:
+    """`model_type` of a detector that is known here, before any library is loaded; ModelError for another."""
+    kind = checkpoint_type(folder)
+    if kind not in DETECTORS:
+        raise ModelError(
+            f"{folder} holds a model of the type {kind or 'nothing'}, no detector that is known here",
+            f"use one of {', '.join(DETECTORS)}, or export it to ONNX yourself and pass that file",
+        )
+    return kind
 
 
 def checkpoint_type(folder: Path) -> str:

@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kinsight.errors import ModelError
 from kinsight.types import Floats, Pixels
 from kinsight_export.sources.kinds import Boxes, DetectorSource
-from kinsight_export.sources.processor import checkpoint_type, loaded, processor_of, read_rule
+from kinsight_export.sources.processor import DETECTORS, detector_type, loaded, processor_of, read_rule
 
-
-@dataclass(frozen=True)
-class _Kind:
-    """What sets a type of model apart."""
-
-    softmax: bool  # over the classes and "nothing"; else each class by itself
-    selects: bool  # it picks its queries from the picture
-
-
-KINDS = {
-    "detr": _Kind(softmax=True, selects=False),
-    "conditional_detr": _Kind(softmax=False, selects=False),
-    "yolos": _Kind(softmax=True, selects=False),
-    "rt_detr": _Kind(softmax=False, selects=True),
-    "rt_detr_v2": _Kind(softmax=False, selects=True),
-    "d_fine": _Kind(softmax=False, selects=True),
-}
 OUTPUTS = ("logits", "pred_boxes")
 
 
@@ -39,12 +21,7 @@ def open_checkpoint(folder: Path, size_wh: tuple[int, int] | None, licence: str)
     """A checkpoint's detector. ConfigError for its folder, ModelError where it cannot be used."""
     from transformers import AutoModelForObjectDetection
 
-    kind = checkpoint_type(folder)
-    if kind not in KINDS:
-        raise ModelError(
-            f"{folder} holds a model of the type {kind or 'nothing'}, no detector that is known here",
-            f"use one of {', '.join(KINDS)}, or export it to ONNX yourself and pass that file",
-        )
+    kind = detector_type(folder)
     rule, prepare = read_rule(folder, size_wh, stretch=True)
     model = loaded(folder, AutoModelForObjectDetection.from_pretrained)
     labels = model.config.id2label
@@ -54,11 +31,11 @@ def open_checkpoint(folder: Path, size_wh: tuple[int, int] | None, licence: str)
         head="detr",
         rule=rule,
         labels=tuple(str(labels[row]) for row in range(len(labels))),
-        module=_LogitsAndBoxes(model, KINDS[kind].softmax),
+        module=_LogitsAndBoxes(model, DETECTORS[kind].softmax),
         outputs=OUTPUTS,
         prepare=prepare,
         boxes=_boxes(folder, model, prepare),
-        selects=KINDS[kind].selects,
+        selects=DETECTORS[kind].selects,
     )
 
 
@@ -88,11 +65,12 @@ def _all_but(logits: Tensor, column: int) -> Tensor:
 def _boxes(folder: Path, model: Any, prepare: Any) -> Boxes:
     processor = processor_of(folder)
 
-    def boxes(pixels: Pixels, threshold: float) -> tuple[Floats, Floats]:
+    def boxes(pixels: Pixels, threshold: float) -> tuple[Floats, Floats, NDArray[np.int64]]:
         with torch.no_grad():
             found = model(pixel_values=torch.from_numpy(prepare(pixels))[None])
         sizes = torch.tensor([pixels.shape[:2]])
         (result,) = processor.post_process_object_detection(found, threshold=threshold, target_sizes=sizes)
-        return np.asarray(result["boxes"], np.float32), np.asarray(result["scores"], np.float32)
+        xyxy, scores = (np.asarray(result[key], np.float32) for key in ("boxes", "scores"))
+        return xyxy, scores, np.asarray(result["labels"], np.int64)
 
     return boxes

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinsight.bundle import Preprocess
@@ -193,13 +194,14 @@ def _boxes(model: Any, prepare: Prepare, size_wh: tuple[int, int], kind: tuple[b
 
     end2end, count = kind
 
-    def boxes(pixels: Pixels, threshold: float) -> tuple[Floats, Floats]:
+    def boxes(pixels: Pixels, threshold: float) -> tuple[Floats, Floats, NDArray[np.int64]]:
         with torch.no_grad():
             found = model(torch.from_numpy(prepare(pixels))[None])
         while isinstance(found, (tuple, list)) and not isinstance(found[0], Tensor):
             found = found[0]
         (rows,) = non_max_suppression(found[0], threshold, _IOU, nc=count, end2end=end2end)
         xyxy = scale_boxes(size_wh[::-1], rows[:, :4].clone(), pixels.shape[:2])
-        return np.asarray(xyxy, np.float32), np.asarray(rows[:, 4], np.float32)
+        scores, classes = np.asarray(rows[:, 4], np.float32), np.asarray(rows[:, 5]).astype(np.int64)
+        return np.asarray(xyxy, np.float32), scores, classes
 
     return boxes

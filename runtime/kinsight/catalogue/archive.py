@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 import tarfile
 import zipfile
@@ -91,6 +92,8 @@ class Source:
                 digest.update(chunk)
                 done += len(chunk)
                 told(name, done, self.sizes[name])
+            out.flush()
+            os.fsync(out.fileno())
         if digest.hexdigest() in wanted:
             part.replace(where(digest.hexdigest()))
         part.unlink(missing_ok=True)

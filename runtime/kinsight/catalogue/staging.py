@@ -23,19 +23,29 @@ class Shelf:
         self.folder = home.cache / "pull"
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._installed = dict(_hashes(home.bundles))
+        self._whole: set[str] = set()  # what was hashed by this process
 
     def path(self, sha256: str) -> Path:
         """Where a file is when it is whole."""
         return self.folder / sha256
 
     def find(self, sha256: str) -> bool:
-        """Whether it is whole; one of an installed bundle is taken over, if it still is what it was."""
-        if self.path(sha256).is_file():
+        """Whether it is whole, and what its name says; one of an installed bundle is taken over.
+
+        What has been spoiled since it was put there is removed, and is to be had again.
+        """
+        if sha256 in self._whole:
             return True
+        if self.path(sha256).is_file():
+            if sha256_of(self.path(sha256)) == sha256:
+                self._whole.add(sha256)
+                return True
+            self.path(sha256).unlink()
         source = self._installed.get(sha256)
         if source is None or not source.is_file() or sha256_of(source) != sha256:
             return False
         share(source, self.path(sha256))
+        self._whole.add(sha256)
         return True
 
     def present(self, sha256: str) -> int:
@@ -48,6 +58,7 @@ class Shelf:
     def clear(self, hashes: set[str]) -> None:
         """Removes what is installed now."""
         for sha256 in hashes:
+            self._whole.discard(sha256)
             self.path(sha256).unlink(missing_ok=True)
 
 

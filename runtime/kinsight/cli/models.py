@@ -261,7 +261,15 @@ def _list(desk: Desk) -> None:
     if desk.as_json:
         print_json(_list_json(catalogue, fits, installed, device.name))
         return
-    head = ["name", "size", "licence", "made for", f"fits {device.name}?", "installed", ""]
+    head = [
+        "name",
+        "size",
+        "licence",
+        "made for",
+        f"fits {'this machine' if device.shares else device.name}?",
+        "installed",
+        "",
+    ]
     rows = [
         [
             entry.name,
