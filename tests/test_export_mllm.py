@@ -357,7 +357,8 @@ def test_a_shape_is_a_bundle_that_runs(pairs: Pairs, tmp_path: Path, monkeypatch
     words = vocabulary_file(pair.checkpoint / "tokenizer.json", tmp_path / "words.gguf")
     row = Shape(TINY["idefics3"], 500, "float32", "Q8_0", "q8_0", 16, ("<end_of_utterance>",))
     monkeypatch.setitem(SHAPES, "tiny", row)
-    bundle = write_shape(ShapeOrder("tiny", tmp_path / "out", vocabulary=words), lambda: converter(CACHE), print)
+    order = ShapeOrder("tiny", tmp_path / "out", vocabulary=words)
+    bundle = write_shape(order, lambda: converter(CACHE), print)
     assert bundle.llm is not None
     assert (bundle.name, bundle.world, bundle.llm.image_max_tokens) == ("tiny-shape", "drawn", 16)
     with load_llm(bundle.llm, ONE_THREAD) as llm:
