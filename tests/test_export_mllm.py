@@ -163,11 +163,29 @@ def set_numbers(name: str, value: float) -> Damage:
     return damage
 
 
+def forget_to_open_the_answer(pair: Pair) -> None:
+    """The template in the file asks for a word that nobody says, of the same length."""
+    whole = pair.llm.read_bytes()
+    assert whole.count(b"if add_generation_prompt") == 1
+    pair.llm.write_bytes(whole.replace(b"if add_generation_prompt", b"if add_generation_promise"[:24]))
+
+
+def end_at_a_word(pair: Pair) -> None:
+    """The file calls a piece of text the end of a sequence."""
+    reader = GGUFReader(pair.llm, "r+")
+    names = reader.fields["tokenizer.ggml.tokens"]
+    word = next(row for row, at in enumerate(names.data) if bytes(names.parts[at]) == b"e")
+    reader.fields["tokenizer.ggml.eos_token_id"].parts[-1][0] = word
+    reader.data.flush()
+
+
 SABOTAGE: dict[str, tuple[Damage, str, str]] = {
     "a layer": (zero_a_layer, "divergence", "blk.1.ffn_down.weight in llm.gguf holds nothing but zeros"),
     "an eye": (zero_an_eye, "pictures", "v.blk.1.ffn_up.weight in mmproj.gguf holds nothing but zeros"),
     "channels": (turn_the_channels, "pictures", "red and blue are exchanged"),
     "mean": (set_numbers("mean", 0.1), "pictures", "another mean in the mmproj: 0.1, 0.1, 0.1 instead of 0."),
+    "template": (forget_to_open_the_answer, "chat template", "another chat template: it writes '"),
+    "stop": (end_at_a_word, "ends of answers", "another token ends an answer: it ends at 'e', where the s"),
     "std": (set_numbers("std", 1.0), "pictures", "another std in the mmproj: 1, 1, 1 instead of 0."),
 }
 
@@ -182,6 +200,26 @@ def test_sabotage_is_refused_and_pointed_at(pairs: Pairs, tmp_path: Path, kind: 
     with pytest.raises(ParityError, match=re.escape(points_at)):
         report.require()
     assert next(report.broken()).name == check
+
+
+def test_a_source_that_ends_its_answers_elsewhere_is_pointed_at(pairs: Pairs, tmp_path: Path) -> None:
+    """A checkpoint whose own settings end an answer at a word, which its file does not know."""
+    pair = pairs("qwen2_5_vl")
+    checkpoint = Path(shutil.copytree(pair.checkpoint, tmp_path / "other"))
+    word = json.loads((checkpoint / "tokenizer.json").read_text("utf-8"))["model"]["vocab"]["e"]
+    (checkpoint / "generation_config.json").write_text(json.dumps({"eos_token_id": [word]}), "utf-8")
+    report = Pair(checkpoint, pair.llm, pair.mmproj).judged()
+    with pytest.raises(ParityError, match="it goes on after 'e', where the source ends"):
+        report.require()
+
+
+def test_a_file_without_its_chat_template_is_refused(pairs: Pairs, tmp_path: Path) -> None:
+    pair = pairs("idefics3").copy(tmp_path)
+    whole = pair.llm.read_bytes()
+    assert whole.count(b"tokenizer.chat_template") == 1
+    pair.llm.write_bytes(whole.replace(b"tokenizer.chat_template", b"tokenizer.chat_templite"))
+    with pytest.raises(ParityError, match="another chat template: there is none in the file"):
+        pair.judged().require()
 
 
 def test_the_command_shows_the_verdict_and_fails_with_it(

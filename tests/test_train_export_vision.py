@@ -150,6 +150,7 @@ def test_a_detector_is_what_its_checkpoint_is(name: str, tmp_path: Path) -> None
     spec, report = make_detector(source, tmp_path, Thresholds(), PICTURES)
     assert {check.name for check in report.require().checks} == {
         "preprocessing",
+        "picture numbers",
         "raw outputs",
         "labels",
         "boxes",
@@ -183,7 +184,8 @@ HALF = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
 def test_the_gate_lets_a_good_detector_pass(grid: tuple[DetectorSource, DetectorSpec, Report]) -> None:
     report = grid[2].require()
-    assert {check.name for check in report.checks} == {"preprocessing", "raw outputs", "labels", "boxes"}
+    names = ["preprocessing", "picture numbers", "raw outputs", "labels", "boxes"]
+    assert [check.name for check in report.checks] == names
     assert next(fact.figure for fact in report.facts if fact.name == "boxes compared") > 20
 
 
@@ -204,6 +206,26 @@ def test_a_wrong_preprocessing_is_caught(
     source, spec, _ = grid
     found = broken(judge_detector(source, with_rule(spec, **keys), SMOOTH.pixels, SMOOTH.words))
     assert cause in found["preprocessing"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "cause"),
+    [
+        ({"std": (0.51, 0.612, 0.714)}, "red is off by a factor of 1.02 and by"),
+        ({"std": (0.5, 0.6, 0.686)}, "another: blue is off by a factor of 0.98 and by"),
+        ({"mean": (0.11, 0.21, 0.31)}, "red is off by a factor of 1 and by 0.02, green"),
+        ({"scale": 1 / 256}, "red is off by a factor of 1 and by"),
+    ],
+    ids=["std", "one channel", "mean", "scale"],
+)
+def test_a_preprocessing_that_is_wrong_by_a_hundredth_is_caught(
+    grid: tuple[DetectorSource, DetectorSpec, Report], keys: dict[str, object], cause: str
+) -> None:
+    source, spec, report = grid
+    found = broken(judge_detector(source, with_rule(spec, **keys), SMOOTH.pixels, SMOOTH.words))
+    assert cause in found["picture numbers"]
+    figures = {check.name: check.figure for check in report.checks}
+    assert figures["picture numbers"] < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -274,6 +296,10 @@ def test_spoiled_towers_are_caught(pair: tuple[EmbedderSource, EmbedderSpec], tm
     assert "red and blue" in causes(dataclasses.replace(spec, preprocess=other))["preprocessing"]
     other = dataclasses.replace(spec.preprocess, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
     assert "`mean`, `std`" in causes(dataclasses.replace(spec, preprocess=other))["preprocessing"]
+    hundredth = tuple(1.02 * value for value in spec.preprocess.std)
+    spoiled = dataclasses.replace(spec, preprocess=dataclasses.replace(spec.preprocess, std=hundredth))
+    assert list(found := causes(spoiled)) == ["picture numbers"]
+    assert "`mean`, `std` or `scale` is another: red is off by a factor of 1.02" in found["picture numbers"]
     file = sabotage.zeroed(spec.image, tmp_path / "image.onnx")
     assert "a layer is lost" in causes(dataclasses.replace(spec, image=file))["picture vectors"]
     file = sabotage.swapped_inside(spec.image, tmp_path / "image2.onnx")

@@ -21,7 +21,7 @@ from kinsight_export.gate.compare import (
     tensor_difference,
     worst,
 )
-from kinsight_export.gate.preprocessing import preprocessing_check
+from kinsight_export.gate.preprocessing import preprocessing_checks
 from kinsight_export.gate.report import Check, Fact, Report
 from kinsight_export.gate.selected import SMALLEST_SCORE, dense_outputs, selected_difference
 from kinsight_export.gate.timing import size_and_time
@@ -58,9 +58,9 @@ def judge_detector(
         if figure <= RAW_LIMIT
         else cause_of(spec.file, source.module, lambda change: apart(change) <= RAW_LIMIT),
     )
-    checks = [preprocessing_check(spec.preprocess, source.prepare), raw, _labels_check(source, detector)]
+    checks = [*preprocessing_checks(spec.preprocess, source.prepare), raw, _labels_check(source, detector)]
     if source.classes:
-        checks.insert(1, _other_classes_check(sides))
+        checks.insert(2, _other_classes_check(sides))
     boxes, count = _boxes_check(source, detector, pictures, what)
     facts = size_and_time(
         [spec.file],

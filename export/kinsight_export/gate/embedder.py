@@ -12,7 +12,7 @@ from kinsight.embed import Embedder
 from kinsight.types import Floats, Pixels
 from kinsight_export.gate.causes import cause_of
 from kinsight_export.gate.compare import lowest_cosine, rank_agreement
-from kinsight_export.gate.preprocessing import preprocessing_check
+from kinsight_export.gate.preprocessing import preprocessing_checks
 from kinsight_export.gate.report import Check, Fact, Report
 from kinsight_export.gate.timing import size_and_time
 from kinsight_export.parts import EmbedderSpec
@@ -54,7 +54,7 @@ def judge_embedder(
     compared = f"the file against the source, on {what}"
     order = rank_agreement(_unit(vectors), _unit(wanted))
     checks = [
-        preprocessing_check(spec.preprocess, source.prepare),
+        *preprocessing_checks(spec.preprocess, source.prepare),
         Check("picture vectors", compared, "lowest cosine", cosine, COSINE_LIMIT, "at least", cause),
         Check("picture order", compared, "mean rank correlation", order, RANK_LIMIT, "at least", cause),
     ]

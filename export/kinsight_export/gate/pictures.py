@@ -14,6 +14,7 @@ from kinsight.image import load
 from kinsight.types import Pixels
 
 _SIZES_WH = ((640, 480), (360, 640), (512, 512), (900, 400))
+_COLOURS = ((16, 96, 224), (224, 16, 96), (96, 224, 16), (60, 190, 128))
 _SCENES = 12
 _PHOTOS = 24
 
@@ -28,6 +29,12 @@ def smooth_pictures() -> list[Pixels]:
         channels = [middle + depth * wave for wave, middle, depth in zip(waves, middles, depths, strict=True)]
         pictures.append(np.stack(channels, axis=2).round().clip(0, 255).astype(np.uint8))
     return pictures
+
+
+def flat_pictures() -> list[Pixels]:
+    """uint8 (h, w, 3) of the same shapes, of one colour each: however one is resized, it stays what it is."""
+    pairs = zip(_SIZES_WH, _COLOURS, strict=True)
+    return [np.full((height, width, 3), colour, np.uint8) for (width, height), colour in pairs]
 
 
 def scenes(count: int = _SCENES, seed: int = 5) -> list[Pixels]:

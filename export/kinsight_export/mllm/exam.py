@@ -13,6 +13,7 @@ from kinsight.image.resize import prepare
 from kinsight.llm import Part, Picture, Text, Turn
 from kinsight.types import Floats, Pixels
 from kinsight_export.mllm.device import Device, Reading
+from kinsight_export.mllm.manners import other_ends, other_template
 from kinsight_export.mllm.source import Normalisation, Source
 
 WORDS = (
@@ -78,6 +79,8 @@ class Answers:
     logits: tuple[Floats, ...]  # float32 (tokens, vocabulary) of every prompt, then of TEXT; none if unlike
     embeddings: tuple[Floats, ...]  # float32 (tokens, width) of the first picture of every prompt
     other_words: tuple[str, ...]  # each text that both sides read as other tokens, in words
+    other_template: str  # how both write a conversation otherwise, in words; "" where they do not
+    other_ends: tuple[str, ...]  # each token at which one of both alone ends an answer, in words
     normalisation: Normalisation
     turned: tuple[Floats, Floats]  # float32 (tokens, width): red and blue exchanged before and after the mean
     adapter_effect: float | None  # the largest change of a logit by the adapter; None without one
@@ -111,8 +114,18 @@ def answers_of(source: Source, device: Device, prompts: tuple[Prompt, ...]) -> A
     other, numbers = prompts[0].pictures[0][..., ::-1], source.normalisation
     turned = source.embeddings(other), source.embeddings(other, numbers.turned)
     name = f"{source.folder.resolve().name} in torch"
-    effect = source.adapter_effect(plain[0]) if source.adapted and logits else None
-    return Answers(name, prompts, tuple(logits), embeddings, others, source.normalisation, turned, effect)
+    return Answers(
+        name,
+        prompts,
+        tuple(logits),
+        embeddings,
+        others,
+        other_template(source, device),
+        tuple(other_ends(source, device)),
+        source.normalisation,
+        turned,
+        adapter_effect=source.adapter_effect(plain[0]) if source.adapted and logits else None,
+    )
 
 
 def _framed(pixels: Pixels, size_wh: tuple[int, int]) -> Pixels:

@@ -77,19 +77,17 @@ def _size(files: list[Path]) -> Fact:
 
 
 def _word_checks(answers: Answers) -> Iterator[Check]:
-    cause = (
-        f"another tokenizer, or another pre-tokenizer: {answers.other_words[0]}"
-        if answers.other_words
-        else ""
-    )
-    yield Check(
-        "tokens",
-        "the fixed texts and the template",
-        "read otherwise",
-        len(answers.other_words),
-        0,
-        cause=cause,
-    )
+    rows = (
+        ("tokens", "the fixed texts and the template", "read otherwise", answers.other_words,
+         "another tokenizer, or another pre-tokenizer"),
+        ("chat template", "a conversation of four turns", "written otherwise",
+         answers.other_template and (answers.other_template,), "another chat template"),
+        ("ends of answers", "the source's ends and every token of the file", "end otherwise",
+         answers.other_ends, "another token ends an answer"),
+    )  # fmt: skip
+    for name, compared, measure, others, points_at in rows:
+        cause = f"{points_at}: {others[0]}" if others else ""
+        yield Check(name, compared, measure, len(others), 0, cause=cause)
 
 
 def _picture_checks(answers: Answers, device: Device, part: LlmPart, limits: Limits) -> Iterator[Check]:

@@ -14,6 +14,7 @@ import torch
 
 from kinsight.errors import ModelError
 from kinsight.llm import Control, Text
+from kinsight.llm.template import failures
 from kinsight.types import Floats, Pixels
 from kinsight_export.mllm.device import Reading, Tile
 from kinsight_export.mllm.kinds import SEEING_KINDS, Frame, SeeingKind
@@ -81,6 +82,38 @@ class Source:
         plain = isinstance(part, Text)
         ids = self._tokenizer(part.text, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
         return [int(token) for token in ids]
+
+    @cached_property
+    def chat_template(self) -> str | None:
+        """The Jinja source, of the tokenizer or of the processor; None where there is none."""
+        own = self._tokenizer.chat_template or _template_beside(self.folder)
+        return own if isinstance(own, str) else None
+
+    def rendered(self, messages: list[dict[str, Any]]) -> str | None:
+        """The prompt that transformers makes of messages; None where the chat template refuses them."""
+        try:
+            done = self._tokenizer.apply_chat_template(
+                messages,
+                chat_template=self.chat_template,
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=False,
+            )
+        except failures():
+            return None
+        return str(done)
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """Tokens at which an answer is over."""
+        config = getattr(self._net, "generation_config", None)
+        said = [getattr(config, "eos_token_id", None), self._tokenizer.eos_token_id]
+        ids = [token for value in said for token in (value if isinstance(value, list) else [value])]
+        return frozenset(int(token) for token in ids if token is not None)
+
+    def piece(self, token: int) -> str:
+        """A token as the vocabulary writes it."""
+        return str(self._tokenizer.convert_ids_to_tokens(token))
 
     @property
     def frame(self) -> Frame:
@@ -192,6 +225,14 @@ def _image_token(config: Any) -> int:
 def _is_deepstack(seen: Any) -> bool:
     """Whether there are features of deeper layers beside those of the last (Qwen3-VL)."""
     return isinstance(seen, tuple) and len(seen) == 2 and isinstance(seen[1], list)
+
+
+def _template_beside(folder: Path) -> object:
+    """What the processor's own file holds; transformers' tokenizer does not look there."""
+    try:
+        return json.loads((folder / "chat_template.json").read_text("utf-8"))["chat_template"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _short(error: Exception) -> str:

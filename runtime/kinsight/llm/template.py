@@ -63,7 +63,7 @@ class ChatTemplate:
         """
         try:
             return self._parts(turns, self._style)
-        except _failures() as error:
+        except failures() as error:
             raise ModelError(f"the chat template refuses this conversation ({error})", _MEND) from error
 
     def _choose_style(self) -> _Style:
@@ -71,7 +71,7 @@ class ChatTemplate:
         for style in (_Style(False, True), _Style(True, True), _Style(False, False), _Style(True, False)):
             try:
                 self._parts(SAMPLE, style)
-            except _failures() as error:
+            except failures() as error:
                 reason = reason or error
             else:
                 return style
@@ -146,7 +146,7 @@ def _jinja_render(source: str, bos: str, eos: str) -> Render:
     return lambda messages: template.render(messages=messages, tools=None, **fixed)
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def failures() -> tuple[type[Exception], ...]:
     """What a template that does not fit raises; a plain rendering needs no jinja2."""
     try:
         from jinja2 import TemplateError

@@ -46,7 +46,11 @@ class Vocabulary:
 
     def ends(self, token: int) -> bool:
         """Whether an answer is over here: at an end of generation, or where another control token begins."""
-        return self.is_end(token) or bool(self._llama.llama_vocab_is_control(self.handle, token))
+        return self.is_end(token) or self.is_control(token)
+
+    def is_control(self, token: int) -> bool:
+        """Whether it is no text."""
+        return bool(self._llama.llama_vocab_is_control(self.handle, token))
 
     def is_end(self, token: int) -> bool:
         """Whether it is an end of generation."""
