@@ -368,6 +368,13 @@ def test_iou_is_a_float32_matrix() -> None:
     assert metrics.iou(np.zeros((0, 4)), [UNIT]).shape == (0, 1)
 
 
+def test_the_share_of_a_box_that_lies_in_another_one() -> None:
+    shares = metrics.shares_inside([UNIT, [0, 0, 1, 1], [5, 5, 5, 5]], [UNIT, [1, 1, 5, 5]])
+    assert shares.dtype == np.float32
+    assert shares.tolist() == [[1, 0.25], [1, 0], [0, 0]]
+    assert metrics.shares_inside(np.zeros((0, 4)), [UNIT]).shape == (0, 1)
+
+
 # ---- refusals ----
 
 NAN = math.nan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from kinsight.bundle import Calibration
 from kinsight.evidence import Memory, weigh
 from kinsight.index import Index
-from kinsight.recall import CANDIDATES, Rules, needed_probability, recall
+from kinsight.recall import CANDIDATES, Rules, needed_probability, one_box_each, recall, wider_margins
 from kinsight.types import Decision, Floats, Match, Regions
 from kinsight.why import explain
 
@@ -136,6 +137,83 @@ def test_of_two_look_alikes_in_one_photo_only_the_likelier_has_the_name() -> Non
 def test_an_accepted_box_goes_before_an_unsure_one_that_looks_more_alike() -> None:
     matches, _ = look([like(0.95, 0.9), like(0.9)], memory_of([LALA, TOM]))
     assert [match.decision for match in matches] == ["unknown", "accepted"]
+
+
+def test_of_several_boxes_the_likelier_has_the_name_not_the_nearer() -> None:
+    """A likely face says more than a like figure; the same where looking like many others proves less."""
+    rows = [(claim("Lala", 0.8, similarity=0.9),), (claim("Lala", 0.9, similarity=0.6),)]
+    assert [row[0].decision for row in one_box_each(rows)] == ["unknown", "accepted"]
+
+
+def test_a_look_alike_that_another_box_carries_takes_no_margin() -> None:
+    both = like(0.9, 0.86)
+    (match,), _ = look([both], memory_of([LALA, TOM]))
+    assert (match.concept, match.decision) == ("Lala", "unsure")
+    matches, _ = look([both, like(0, 0.95)], memory_of([LALA, TOM]))
+    assert [(match.concept, match.decision) for match in matches] == [
+        ("Lala", "accepted"),
+        ("Tom", "accepted"),
+    ]
+    assert matches[0].margin == pytest.approx(0.9, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("best", "elsewhere"),
+    [
+        (like(0.9, 0.86), like(0.3, 0.84)),  # the other box is less probably Tom than this one
+        (like(0.9, 0.86), like(0.91, 0.95)),  # the other box is a maybe itself
+        (like(0.82, 0.78, 0.78), like(0, 0.95)),  # Ann is nowhere else
+        (like(0.79, 0.76), like(0, 0.95)),  # Lala is not probable enough
+    ],
+)
+def test_a_margin_is_kept_over_all_who_may_be_meant(best: Floats, elsewhere: Floats) -> None:
+    matches, _ = look([best, elsewhere], memory_of([LALA, TOM, ANN]))
+    assert (matches[0].concept, matches[0].decision) == ("Lala", "unsure")
+
+
+def test_a_part_of_who_is_named_gains_no_margin() -> None:
+    regions = Regions(
+        np.array([[2, 2, 8, 8], [0, 0, 10, 10]], np.float32), np.ones(2, np.float32), ("a", "a")
+    )
+    vectors = np.stack([like(0.9, 0.86), like(0, 0.95), NOBODY])
+    found, _ = recall(regions, vectors, memory_of([LALA, TOM]), RULES)
+    assert [row[0].decision for row in found] == ["unsure", "accepted"]
+
+
+def test_of_a_crowd_of_look_alikes_only_those_who_were_compared_count() -> None:
+    """Three matches are kept: who comes fourth may be as near as the third."""
+    unsure = replace(claim("Lala", 0.9), decision="unsure", margin=0.9 - 0.86)
+    crowded = (unsure, claim("Tom", 0.86), claim("Ann", 0.86))
+    carried = [(claim("Tom", 0.95),), (claim("Ann", 0.95),)]
+    assert not [*wider_margins([crowded, *carried], boxes(3))]
+    ((row, (match, *_)),) = wider_margins([crowded[:2], *carried], boxes(3))
+    assert (row, match.margin) == (0, pytest.approx(0.9))
+
+
+CLAIMS = st.tuples(st.sampled_from(NAMES[:3]), st.sampled_from([0.2, 0.6, 0.7, 0.82, 0.9, 0.95]))
+
+
+@settings(deadline=None)
+@given(st.lists(CLAIMS, max_size=5))
+def test_no_assignment_accepts_more_or_is_likelier(claims: list[tuple[str, float]]) -> None:
+    """Against all ways to leave boxes out so that no name stands twice."""
+    rows = [(claim(name, chance),) for name, chance in claims]
+
+    def worth(kept: Sequence[int]) -> tuple[int, float]:
+        mine = [rows[row][0] for row in kept]
+        return sum(m.decision == "accepted" for m in mine), round(sum(m.probability for m in mine), 6)
+
+    decided = [row for row, (match,) in enumerate(rows) if match.decision != "unknown"]
+    subsets = [kept for size in range(len(decided) + 1) for kept in combinations(decided, size)]
+    possible = [kept for kept in subsets if len({rows[row][0].concept for row in kept}) == len(kept)]
+    named = [row for row, (match,) in enumerate(one_box_each(rows)) if match.decision != "unknown"]
+    assert named in [list(kept) for kept in possible]
+    assert worth(named) == max(worth(kept) for kept in possible)
+
+
+def claim(name: str, chance: float, similarity: float = 0.5) -> Match:
+    decision: Decision = "accepted" if chance >= 0.8 else "unsure" if chance >= 0.5 else "unknown"
+    return Match(name, NAMES.index(name) + 1, 1, similarity, chance, chance, decision)
 
 
 def test_different_concepts_all_get_their_box() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from kinsight.bundle import FacesPart
 from kinsight.image import FaceModels, decode
+from kinsight.metrics import shares_inside
 from kinsight.store import Store
 from kinsight.types import Box, Floats, Photo, Regions
 
@@ -27,11 +28,11 @@ def face_vectors(photo: Photo, regions: Regions, models: FaceModels, dim: int) -
     """
     vectors = np.zeros((len(regions) + 1, dim), np.float32)
     faces = models.faces(photo.pixels)
-    boxes = [regions.box(row) for row in range(len(regions))]
-    for face in reversed(faces):
-        holding = [row for row, box in enumerate(boxes) if _share_inside(face.xyxy, box) >= _INSIDE]
+    inside = shares_inside(np.array([face.xyxy for face in faces], np.float32).reshape(-1, 4), regions.xyxy)
+    for face, shares in reversed([*zip(faces, inside, strict=True)]):
+        holding = np.flatnonzero(shares >= _INSIDE).tolist()
         if holding:
-            vectors[min(holding, key=lambda row: _area(boxes[row]))] = face.vector
+            vectors[min(holding, key=lambda row: _area(regions.box(row)))] = face.vector
     if len(faces) == 1:
         vectors[-1] = faces[0].vector
     return vectors
@@ -68,12 +69,6 @@ def unlooked(store: Store, part: FacesPart) -> list[int]:
 def faceless(part: FacesPart) -> str:
     """The id under which views without a face are noted."""
     return f"{part.id}: no face"
-
-
-def _share_inside(face: Box, region: Box) -> float:
-    width = min(face[2], region[2]) - max(face[0], region[0])
-    height = min(face[3], region[3]) - max(face[1], region[1])
-    return max(0.0, width) * max(0.0, height) / max(_area(face), 1e-6)
 
 
 def _area(box: Box) -> float:

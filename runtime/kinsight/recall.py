@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from kinsight.bundle import Calibration
 from kinsight.calibration import probability
 from kinsight.evidence import Evidence, Ids, Memory, weigh
 from kinsight.index import cosines
+from kinsight.metrics import shares_inside
 from kinsight.types import Decision, Floats, Match, Regions
 
 CANDIDATES = 3
@@ -21,6 +22,7 @@ _SURE_LABEL = 0.5
 _CONTRADICTED = 1 / 2
 _MISTAKEN = 1 / 7
 _ALIKE = 1 / 2
+_PART = 1 / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +42,10 @@ def recall(
     """Matches of every region, best first, and of the whole photo.
 
     `vectors`, float32 (n + 1, dim): the n regions, then the whole photo. One box gets at most one concept and
-    one concept at most one box; the whole photo adds only concepts that no box carries, and none that a box
-    would carry but for a negative.
+    one concept at most one box, the likeliest. As only the best of a box can be more than unknown, no other
+    assignment accepts more, and none of those that accept as many has a higher sum of probabilities. Whom
+    another box carries takes no margin from the best, see `wider_margins`. The whole photo adds only concepts
+    that no box carries, and none that a box would carry but for a negative.
 
     `faces`, float32 (n + 1, face dim), zeros where no face was seen: then the face decides who a person is,
     by its own calibration, and without it nobody of that category is more than unsure. Without `faces`, or
@@ -61,11 +65,13 @@ def recall(
         rows = [_with_faces(row, near[at], evidence.concepts) for at, row in enumerate(rows)]
     labels = [*zip(regions.labels, regions.scores.tolist(), strict=True), ("", 0.0)]
     decided = [_decide(row, memory, rules, *label) for row, label in zip(rows, labels, strict=True)]
-    boxes = _one_box_each(decided[:-1])
-    matches = [match for row in boxes for match in row]
-    carried = {match.concept_id for match in matches if match.decision != "unknown"}
-    carried |= {match.concept_id for match in matches if _only_refused(match, rules.calibration)}
-    return boxes, tuple(match for match in decided[-1] if match.concept_id not in carried)
+    boxes = one_box_each(decided[:-1])
+    for row, matches in wider_margins(boxes, regions):
+        boxes[row] = _decide(matches, memory, rules, *labels[row])
+    found = [match for row in boxes for match in row]
+    carried = {match.concept_id for match in found if match.decision != "unknown"}
+    carried |= {match.concept_id for match in found if _only_refused(match, rules.calibration)}
+    return tuple(boxes), tuple(match for match in decided[-1] if match.concept_id not in carried)
 
 
 def is_person(category: str) -> bool:
@@ -188,16 +194,41 @@ def is_contradicted(category: str, label: str, score: float, vocabulary: frozens
     return score >= _SURE_LABEL and given != seen and {given, seen} <= vocabulary
 
 
-def _one_box_each(rows: Sequence[tuple[Match, ...]]) -> tuple[tuple[Match, ...], ...]:
-    """Of several boxes that are decided for one concept only the best keeps it."""
+def one_box_each(rows: Sequence[tuple[Match, ...]]) -> list[tuple[Match, ...]]:
+    """Of several boxes that are decided for one concept only the likeliest of the surest keeps it."""
     named = [row for row, matches in enumerate(rows) if matches and matches[0].decision != "unknown"]
-    named.sort(key=lambda row: (rows[row][0].decision != "accepted", -rows[row][0].similarity))
+    named.sort(key=lambda row: (rows[row][0].decision != "accepted", -rows[row][0].probability))
     winners: dict[int, int] = {}
     for row in named:
         winners.setdefault(rows[row][0].concept_id, row)
-    return tuple(
+    return [
         (replace(matches[0], decision="unknown"), *matches[1:])
         if matches and winners.get(matches[0].concept_id, row) != row
         else matches
         for row, matches in enumerate(rows)
-    )
+    ]
+
+
+def wider_margins(
+    rows: Sequence[tuple[Match, ...]], regions: Regions
+) -> Iterator[tuple[int, tuple[Match, ...]]]:
+    """(row, its matches) of the unsure that gain margin, as the next concept is another one in the photo.
+
+    That one is accepted elsewhere as more probable, in a box of which this one is no part.
+    """
+    carriers = {row[0].concept_id: at for at, row in enumerate(rows) if row and row[0].decision == "accepted"}
+    if not carriers:
+        return
+    part = shares_inside(regions.xyxy, regions.xyxy) > _PART
+    for at, (best, *others) in ((at, row) for at, row in enumerate(rows) if row):
+        if best.decision != "unsure":
+            continue
+        rivals = []
+        for match in others:
+            carrier = carriers.get(match.concept_id)
+            if carrier is None or part[at, carrier] or rows[carrier][0].probability <= match.probability:
+                rivals.append(match.probability)
+        behind = others[-1].probability if len(others) == CANDIDATES - 1 else 0.0
+        margin = best.probability - max(rivals, default=behind)
+        if margin > best.margin:
+            yield at, (replace(best, margin=margin), *others)

@@ -19,6 +19,7 @@ from .scores import (
     preference_accuracy,
     recall_at,
     recognition_weighted,
+    shares_inside,
     two_option_accuracy,
 )
 
@@ -41,5 +42,6 @@ __all__ = [
     "preference_accuracy",
     "recall_at",
     "recognition_weighted",
+    "shares_inside",
     "two_option_accuracy",
 ]

@@ -165,13 +165,27 @@ def iou(xyxy: ArrayLike, other_xyxy: ArrayLike) -> Floats:
     area have 0.
     """
     a, b = boxes("xyxy", xyxy), boxes("other_xyxy", other_xyxy)
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inter = np.prod(np.clip(high - low, 0, None), axis=2)
+    inter = _intersections(a, b)
     union = np.prod(a[:, 2:] - a[:, :2], axis=1)[:, None] + np.prod(b[:, 2:] - b[:, :2], axis=1) - inter
     shares = np.zeros(inter.shape, np.float32)
     shares[union > 0] = inter[union > 0] / union[union > 0]
     return shares
+
+
+def shares_inside(xyxy: ArrayLike, other_xyxy: ArrayLike) -> Floats:
+    """How much of each box lies in each other one: float32 (n, m), share of its area; boxes as in `iou`."""
+    a, b = boxes("xyxy", xyxy), boxes("other_xyxy", other_xyxy)
+    areas = np.prod(a[:, 2:] - a[:, :2], axis=1)[:, None]
+    shares: Floats = (_intersections(a, b) / np.where(areas > 0, areas, 1)).astype(np.float32)
+    return shares
+
+
+def _intersections(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The area that every box (n, 4) has in common with every other (m, 4): (n, m)."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    inter: NDArray[np.float64] = np.prod(np.clip(high - low, 0, None), axis=2)
+    return inter
 
 
 def _open_set(
