@@ -34,7 +34,8 @@ PACKAGES = {
     "sqlcipher3": {"kinsight.store", "kinsight.bench"},
     "sqlite_vec": {"kinsight.bench"},
     "conversion": {"kinsight_export.converter_run"},  # llama.cpp's own, fetched
-    "usearch": {"kinsight.bench", "kinsight.index"},
+    "usearch": {"kinsight.bench"},
+    "numkong": {"kinsight.index"},  # the kernels of usearch
     "click": {"kinsight.cli", "kinsight_export.cli", "kinsight_train.cli"},
     "gguf": {"kinsight_export.mllm"},
     "httpx": {"kinsight.catalogue"},

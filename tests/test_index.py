@@ -1,24 +1,21 @@
-"""The index against brute force, with both of the ways in which it searches."""
+"""The index against brute force, and the look in eight bits that comes first."""
 
-from collections.abc import Iterator
+import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinsight.index import Index, exact
+from kinsight.errors import MissingPackage
+from kinsight.index import Index
+from kinsight.index.screen import Screen
 
 
-@pytest.fixture(autouse=True, scope="module", params=[0, 1_000_000], ids=["usearch", "products"])
-def engine(request: pytest.FixtureRequest) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exact, "USEARCH_FROM", request.param)
-        yield
-
-
-def unit(rows: int, dim: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(rows, dim)).astype(np.float32)
+def unit(rows: int, dim: int, seed: int, tails: float = 0) -> np.ndarray:
+    """Unit vectors whose numbers differ in size, the more so the greater `tails`: rounding likes it least."""
+    rng = np.random.default_rng(seed)
+    vectors = (rng.normal(size=(rows, dim)) * np.exp(tails * rng.normal(size=dim))).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -83,7 +80,7 @@ def test_no_row_that_is_left_out_is_near(
     vectors = np.concatenate([vectors, np.repeat(vectors[:1], copies, axis=0)])
     count = min(count, len(vectors))
 
-    rows, farthest = Index(vectors, np.arange(len(vectors))).near(queries, count)
+    rows, farthest = Index(vectors, np.arange(len(vectors))).look(queries).near(count)
 
     assert (np.diff(rows) > 0).all()
     cosines = vectors @ queries.T
@@ -95,7 +92,7 @@ def test_no_row_that_is_left_out_is_near(
 
 
 def test_few_more_rows_come_than_are_wanted() -> None:
-    rows, _ = Index(unit(20_000, 16, 0), np.arange(20_000)).near(unit(4, 16, 1), 64)
+    rows, _ = Index(unit(20_000, 16, 0), np.arange(20_000)).look(unit(4, 16, 1)).near(64)
     assert 64 <= len(rows) <= 4 * 64 * 2
 
 
@@ -140,3 +137,37 @@ def test_wrong_shapes_and_numbers_are_refused() -> None:
         index.search(unit(1, 8, 0)[0], 1)
     with pytest.raises(ValueError, match="unit"):
         index.search(np.full((1, 8), np.inf, np.float32), 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 600),
+    m=st.integers(1, 6),
+    dim=st.integers(1, 40),
+    count=st.integers(1, 40),
+    tails=st.floats(0, 4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_eight_bits_lose_nobody(n: int, m: int, dim: int, count: int, tails: float, seed: int) -> None:
+    vectors, queries = np.split(unit(n + m, dim, seed, tails), [n])
+    count = min(count, n)
+    found = Screen(vectors).glance(queries).candidates(count)[0]
+    exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
+    needed = exact >= -np.sort(-exact, axis=1)[:, count - 1 : count]
+    assert set(np.flatnonzero(needed.any(axis=0)).tolist()) <= set(found.tolist())
+
+
+@pytest.mark.parametrize(("noise", "most"), [(4.0, 300), (0.7, 800)], ids=["apart", "alike"])
+def test_eight_bits_leave_few(noise: float, most: int) -> None:
+    """Where all are nearly alike as well: then the queries are rounded less."""
+    rng = np.random.default_rng(0)
+    vectors = unit(1, 256, 0) + noise * rng.standard_normal((5000, 256)).astype(np.float32) / 16
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = Screen(vectors).glance(vectors[:2]).candidates(16)[0]
+    assert 16 <= len(found) <= most
+
+
+def test_without_usearch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "numkong", None)
+    with pytest.raises(MissingPackage, match="pip install usearch"):
+        Index(unit(4, 8, 0), np.arange(4)).search(unit(1, 8, 1), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 
 import numpy as np
 import pytest
@@ -20,10 +21,14 @@ NAMED = [(task.__name__, task) for task, _ in OF_A_PHOTO]
 SCENES = 60
 
 
+@cache
+def drawn(number: int) -> Situation:
+    return situation(np.random.default_rng((3, number)))
+
+
 def exchanges(task: Task, count: int = SCENES) -> Iterator[tuple[Situation, Exchange]]:
     for number in range(count):
-        rng = np.random.default_rng((3, number))
-        scene = situation(rng)
+        rng, scene = np.random.default_rng((3, number, 1)), drawn(number)
         exchange = task(scene, scene.facts(), rng)
         if exchange is not None:
             yield scene, exchange

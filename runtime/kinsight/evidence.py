@@ -20,7 +20,7 @@ LONE_VIEW = 0.05
 """The most that a best view loses where the others are far: a side shown only once still counts."""
 REFUSED_SHARE = 0.1
 """How much of what sets a negative apart from a view a region must be nearer to the view, at least."""
-_FIRST_VIEWS = 64
+_FIRST_VIEWS = 16
 _LEAST_ACCORD = 1e-3
 
 Ids = NDArray[np.int64]
@@ -125,8 +125,9 @@ def weigh(
     named = np.zeros(0, np.int64) if also is None else also
     depth = min(_FIRST_VIEWS, len(memory.views))
     crowd = _crowd(vectors, cohort)
+    look = memory.views.look(vectors)
     while True:
-        rows, farthest = memory.views.near(vectors, depth)
+        rows, farthest = look.near(depth)
         near_ones = np.union1d(memory.view_concepts[rows], named)
         evidence = _of(near_ones, vectors, memory, (cohort, crowd), gains)
         if depth == len(memory.views):

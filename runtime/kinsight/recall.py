@@ -95,8 +95,11 @@ def needed_probability(memory: Memory, concept_id: int, label: str, score: float
 
 def is_mistakable(memory: Memory, concept_id: int, calibration: Calibration) -> bool:
     """Whether a negative of this concept looks like it: at least half as likely the same as a maybe."""
-    likest = np.array(memory.mistaken.get(concept_id, -1.0), np.float32)
-    return bool(probability(likest, calibration) >= _ALIKE * calibration.unsure_probability)
+    likest = memory.mistaken.get(concept_id)
+    if likest is None:
+        return False
+    chance = probability(np.array(likest, np.float32), calibration)
+    return bool(chance >= _ALIKE * calibration.unsure_probability)
 
 
 def is_refused(match: Match) -> bool:
@@ -116,20 +119,29 @@ def _matches(row: int, chances: Floats, evidence: Evidence, memory: Memory) -> t
     """The best candidates of one region, not decided yet; `chances`, float32 (c,), are probabilities."""
     similarities = evidence.similarities[row]
     order = np.lexsort((-similarities, -chances))[: CANDIDATES + 1]
-    following = [*chances[order[1:]].tolist(), 0.0]
+    best = order[:CANDIDATES]
+    probabilities = [*chances[order].tolist(), 0.0]
+    columns = zip(
+        evidence.concepts[best].tolist(),
+        evidence.view_ids[row, best].tolist(),
+        similarities[best].tolist(),
+        evidence.scores[row, best].tolist(),
+        evidence.against[row, best].tolist(),
+        strict=True,
+    )
     return tuple(
         Match(
-            concept=memory.names[int(evidence.concepts[column])],
-            concept_id=int(evidence.concepts[column]),
-            view_id=int(evidence.view_ids[row, column]),
-            similarity=float(similarities[column]),
-            probability=float(chances[column]),
-            margin=float(chances[column]) - (following[0] if rank == 0 else float(chances[order[0]])),
+            concept=memory.names[concept],
+            concept_id=concept,
+            view_id=view,
+            similarity=similarity,
+            probability=probabilities[rank],
+            margin=probabilities[rank] - probabilities[0 if rank else 1],
             decision="unknown",
-            score=float(evidence.scores[row, column]),
-            against=float(evidence.against[row, column]),
+            score=score,
+            against=against,
         )
-        for rank, column in enumerate(order[:CANDIDATES])
+        for rank, (concept, view, similarity, score, against) in enumerate(columns)
     )
 
 

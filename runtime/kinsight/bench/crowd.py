@@ -100,7 +100,8 @@ def _start(assistant: Assistant) -> tuple[float, float]:
 def main(home: str, bundle: str) -> None:
     """A process that opens everything and gets ready to recognise."""
     with Assistant.open(Choices(Path(home), bundle)) as assistant:
-        assistant.memory()
+        views = assistant.memory().views
+        views.look(views.vectors[:1]).near(1)
     print(json.dumps({"processor_s": time.process_time()}))
 
 

@@ -166,7 +166,7 @@ def _in_a_process(searcher: str, task: Task, folder: Path) -> Row | tuple[str, i
             line, capture_output=True, text=True, timeout=task.limit_s, env=environment, check=False
         )
     except subprocess.TimeoutExpired:
-        return searcher, task.views, f"longer than {task.limit_s:.0f} s"
+        return searcher, task.views, f"longer than {task.limit_s:g} s"
     if ended.returncode:
         last = ended.stderr.strip().splitlines() or [f"it ended with {ended.returncode}"]
         return searcher, task.views, last[-1]

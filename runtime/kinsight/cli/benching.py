@@ -31,7 +31,7 @@ class Searching:
     dim: int = 256
     queries: int = 8
     threads: int = 0
-    limit: int = 600
+    limit: float = 600
 
 
 _SEARCHING: tuple[tuple[str, click.ParamType[Any], str], ...] = (
@@ -40,7 +40,7 @@ _SEARCHING: tuple[tuple[str, click.ParamType[Any], str], ...] = (
     ("--dim", click.IntRange(2), "Numbers in a vector; 256 if not given."),
     ("--queries", click.IntRange(1), "Searched for at once, as by one look; 8 if not given."),
     ("--threads", click.IntRange(0), "All cores if not given."),
-    ("--limit", click.IntRange(1), "Seconds for each of them; 600 if not given."),
+    ("--limit", click.FloatRange(0, min_open=True), "Seconds for each of them; 600 if not given."),
 )
 pass_searching = click.make_pass_decorator(Searching, ensure=True)
 

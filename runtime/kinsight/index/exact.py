@@ -1,26 +1,19 @@
-"""Searches all vectors, so that the answer is exact at any size: by matrix products, or with usearch."""
+"""Searches all vectors, so that the answer is exact at any size: screened in eight bits, then in float32."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
-from kinsight.errors import MissingPackage
+from kinsight.index.screen import Glance, Keys, Screen, reaching
 from kinsight.types import Floats
 
-Keys = NDArray[np.int64]
-"""int64; what the caller calls a row, such as its view id."""
-
-USEARCH_FROM = 1_000_000
-"""Pairs of vectors from which on usearch searches, on all cores (`kinsight bench recall`)."""
 _SMALL = 262_144
 """Multiplications in one matrix product: so many OpenBLAS does with one thread."""
 _LEAST_ROWS = 8
 """Rows of one matrix product, at least; others go through in several rounds."""
-_FOLD = 64
-"""Cosines of which only the highest is looked at to find out where the nearest begin."""
 _ROUNDING = 2e-5
 """More than two ways of adding up the same float32 products can differ by."""
 
@@ -84,65 +77,45 @@ class Index:
         k = max(0, min(count, len(self)))
         if k == 0 or len(queries) == 0:
             return np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
-        rows, _ = self.near(queries, k)
+        rows, _ = self.look(queries).near(k)
         exact = np.stack([np.einsum("nd,d->n", self._vectors[rows], query) for query in queries])
         found = np.broadcast_to(self._keys[rows], exact.shape)
         order = np.lexsort((found, -exact))[:, :k]
         return np.take_along_axis(found, order, axis=1), np.take_along_axis(exact, order, axis=1)
 
-    def near(self, queries: Floats, count: int) -> tuple[Keys, Floats]:
-        """Which rows can be among the `count` nearest of any query; quicker than `search`.
+    def look(self, queries: Floats) -> Look:
+        """For the nearest of queries, float32 (m, dim), unit length, m >= 1; quicker than `search`.
 
-        Args:
-            queries: float32 (m, dim), unit length, m >= 1.
-            count: at most n; 1 or more unless there are no rows.
-
-        Returns:
-            Rows int64 (r,), rising, ties with the last one included, and float32 (m,): no other row is nearer
-            to the query than this cosine.
+        Raises:
+            MissingPackage: usearch is not installed.
         """
-        if not len(self):
-            return np.zeros(0, np.int64), np.full(len(queries), -1, np.float32)
-        if len(self) * len(queries) >= USEARCH_FROM:
-            return self._near_by_usearch(queries, count)
-        near = np.ascontiguousarray(cosines(self._vectors, queries).T)
-        least = _least_of_the_best(near, count)
-        return np.flatnonzero((near >= least[:, None] - np.float32(_ROUNDING)).any(axis=0)), least
+        return Look(self._vectors, queries, self._screen.glance(queries) if len(self) else None)
 
-    def _near_by_usearch(self, queries: Floats, count: int) -> tuple[Keys, Floats]:
-        """The same: deep enough to hold every vector that ties with the last one."""
-        search, metric = _usearch()
-        depth = min(count + 1, len(self))
-        while True:
-            found = search(self._vectors, queries, depth, metric, exact=True, threads=0)
-            distances = np.asarray(found.distances, np.float32).reshape(len(queries), depth)
-            if depth == len(self) or bool((distances[:, -1] > distances[:, count - 1] + _ROUNDING).all()):
-                rows = np.unique(np.asarray(found.keys).astype(np.int64))
-                return rows, 1 - distances[:, count - 1]
-            depth = min(2 * depth, len(self))
+    @cached_property
+    def _screen(self) -> Screen:
+        return Screen(self._vectors)
 
 
-def _least_of_the_best(near: Floats, count: int) -> Floats:
-    """float32 (m,): of cosines (m, n), one that at least `count` of each row reach, and few more.
+@dataclass(frozen=True, eq=False)
+class Look:
+    """At the vectors of an index from some queries, as often and as deep as is needed."""
 
-    It is the `count`-th of the highest cosines of as many groups of columns.
-    """
-    n = near.shape[1]
-    groups = max(2 * count, n // _FOLD)
-    if 2 * groups <= n:
-        near = near[:, : n - n % groups].reshape(len(near), -1, groups).max(axis=1)
-    at = near.shape[1] - count
-    least: Floats = np.partition(near, at, axis=1)[:, at]
-    return least
+    _vectors: Floats  # float32 (n, dim)
+    _queries: Floats  # float32 (m, dim)
+    _glance: Glance | None  # None where n is 0
 
+    def near(self, count: int) -> tuple[Keys, Floats]:
+        """Which rows can be among the `count` nearest of any query: 1 to n, 0 where there are none.
 
-def _usearch() -> tuple[Any, Any]:
-    """The search, and a metric that is 1 - cosine on unit vectors; `Cos` is off by 2e-5 before 2.16."""
-    try:
-        from usearch.index import MetricKind, search
-    except ImportError as error:
-        raise MissingPackage(f"usearch cannot be imported ({error})", "run pip install usearch") from error
-    return search, MetricKind.IP
+        Rows int64 (r,), rising, ties with the last one included, and float32 (m,): no other row is nearer to
+        the query than this cosine.
+        """
+        if self._glance is None:
+            return np.zeros(0, np.int64), np.full(len(self._queries), -1, np.float32)
+        rows, farthest = self._glance.candidates(count)
+        near = np.ascontiguousarray(cosines(self._vectors.take(rows, axis=0), self._queries).T)
+        farthest = np.maximum(farthest, reaching(near, count, 0)[1])
+        return rows[(near >= farthest[:, None] - np.float32(_ROUNDING)).any(axis=0)], farthest
 
 
 def cosines(vectors: Floats, others: Floats) -> Floats:

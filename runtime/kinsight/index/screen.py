@@ -1,0 +1,126 @@
+"""A quick look at all vectors in eight bits: cosines that are off by no more than it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinsight.errors import MissingPackage
+from kinsight.types import Floats
+
+Keys = NDArray[np.int64]
+"""int64; what the caller calls a row, such as its view id."""
+
+_TOP = 127
+_BLOCK = 1 << 19
+"""Numbers that are rounded at once: they stay in the cache."""
+_ROUNDING = 2e-5
+"""More than two ways of adding up the same float32 products can differ by."""
+_FOLD = 64
+"""Cosines of which only the highest is looked at to find out where the nearest begin."""
+_MANY = 4
+"""Of so many rows more than one may be near: then the queries are rounded less."""
+_LONGEST = 1.002
+"""Length of what counts as a unit vector, at most."""
+
+
+class Screen:
+    """Vectors rounded to whole steps: a quarter of the memory to read, and more products an instruction.
+
+    For rows v and queries q with what is left of them after rounding, v' and q', the cosine differs from the
+    product of the rounded ones by v.q' + v'.(q - q'), so by no more than |v||q'| + |v'||q - q'|
+    (Cauchy-Schwarz). All these lengths are measured.
+    """
+
+    def __init__(self, vectors: Floats) -> None:
+        """Take float32 (n, dim) of unit length, n >= 1; raises MissingPackage where usearch is missing."""
+        pack, self._products = _kernels()
+        codes = np.empty(vectors.shape, np.int8)
+        self._steps = np.empty(len(vectors), np.float32)
+        rows, lost = max(1, _BLOCK // max(1, vectors.shape[1])), [0.0]
+        for start in range(0, len(vectors), rows):
+            block = slice(start, start + rows)
+            codes[block], self._steps[block], left = _rounded(vectors[block])
+            lost.append(_longest(left))
+        self._packed, self._lost = pack(codes), max(lost)
+
+    def glance(self, queries: Floats) -> Glance:
+        """At all rows from queries, float32 (m, dim) of unit length."""
+        return Glance(self, queries)
+
+    def cosines(self, codes: NDArray[np.int8], steps: Floats) -> Floats:
+        """float32 (m, n): of rounded queries and their steps, (m,), with the rounded rows."""
+        near: Floats = np.asarray(self._products(codes, self._packed)) * steps[:, None]
+        near *= self._steps
+        return near
+
+    def doubt(self, left: Floats) -> float:
+        """How far off a cosine is at most, where this is left of the queries, float32 (m, dim)."""
+        return _LONGEST * (_longest(left) + self._lost) + _ROUNDING
+
+
+class Glance:
+    """The cosines of some queries with all rows, roughly; a second time and better where that does not do."""
+
+    def __init__(self, screen: Screen, queries: Floats) -> None:
+        self._screen = screen
+        codes, steps, self._left = _rounded(queries)
+        self._near = screen.cosines(codes, steps)
+        self._again = False
+
+    def candidates(self, count: int) -> tuple[Keys, Floats]:
+        """Rows, int64 (r,), rising, that can be among the `count` nearest of any query, at most n.
+
+        And float32 (m,): no other row is nearer to the query than this cosine.
+        """
+        doubt = self._screen.doubt(self._left)
+        rows, least = reaching(self._near, count, 2 * doubt)
+        if not self._again and len(rows) > self._near.shape[1] // _MANY:  # hardly anything stands out
+            codes, steps, self._left = _rounded(self._left)
+            self._near += self._screen.cosines(codes, steps)
+            self._again = True
+            return self.candidates(count)
+        return rows, least - np.float32(doubt)
+
+
+def reaching(near: Floats, count: int, slack: float) -> tuple[Keys, Floats]:
+    """Of cosines (m, n), the columns that can be among the `count` highest of a row, int64 (r,), rising,
+
+    where two can change places that are `slack` apart; and float32 (m,): what so many of each row reach.
+
+    Instead of the `count`-th highest of all it takes that of the highest ones of as many groups of columns.
+    """
+    n = near.shape[1]
+    groups, most = max(2 * count, n // _FOLD), near
+    if 2 * groups <= n:
+        most = near[:, : n - n % groups].reshape(len(near), -1, groups).max(axis=1)
+    at = most.shape[1] - count
+    least: Floats = np.partition(most, at, axis=1)[:, at]
+    return np.flatnonzero((near >= least[:, None] - np.float32(slack)).any(axis=0)), least
+
+
+def _rounded(vectors: Floats) -> tuple[NDArray[np.int8], Floats, Floats]:
+    """int8 (n, dim) in whole steps, the step of each row, float32 (n,), and what is left, (n, dim)."""
+    steps = np.maximum(np.abs(vectors).max(axis=1), np.float32(1e-12)) / np.float32(_TOP)
+    whole = np.rint(vectors / steps[:, None])
+    codes = whole.astype(np.int8)
+    whole *= steps[:, None]
+    return codes, steps, vectors - whole
+
+
+def _longest(vectors: Floats) -> float:
+    """The greatest length of a row."""
+    return float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max()))
+
+
+def _kernels() -> tuple[Any, Any]:
+    """usearch's own: one packs rows, the other multiplies queries with them, int8 into int32."""
+    try:
+        from numkong import dots_pack, dots_packed
+    except ImportError as error:
+        raise MissingPackage(
+            f"numkong, which comes with usearch, cannot be imported ({error})", "run pip install usearch"
+        ) from error
+    return dots_pack, dots_packed
