@@ -12,6 +12,7 @@ from pathlib import Path
 _MAGIC = b"kinsight blob 1\n"
 _SUFFIX = ".blob"
 _HEAD = len(_MAGIC) + 32  # bytes before a value on disk
+Data = bytes | bytearray
 
 
 class Blobs:
@@ -32,11 +33,11 @@ class Blobs:
         if self._handle is not None:
             weakref.finalize(self, os.close, self._handle)
         self._caps = memory_bytes, disk_bytes
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._kept: OrderedDict[str, Data] = OrderedDict()
         self._held = 0  # bytes in memory
-        self._unwritten: dict[str, bytes] = {}
+        self._unwritten: dict[str, Data] = {}
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str) -> Data | None:
         """The value, from memory or disk; None where there is none."""
         if key in self._kept:
             self._kept.move_to_end(key)
@@ -46,11 +47,16 @@ class Blobs:
             self._remember(key, data)
         return data
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: Data) -> None:
         """Keeps a value; on disk from the next `flush` on."""
         self._remember(key, data)
         if self._folder is not None and _HEAD + len(data) <= self._caps[1]:
             self._unwritten[key] = data
+
+    def make_room(self, size: int) -> None:
+        """Drops what was used longest ago from memory before a value of that size is made."""
+        while self._kept and self._held + size > self._caps[0]:
+            self._held -= len(self._kept.popitem(last=False)[1])
 
     def flush(self) -> None:
         """Writes what is new, and removes what was used longest ago before a value would exceed the cap."""
@@ -61,7 +67,7 @@ class Blobs:
             if self._handle is None or not os.path.samestat(os.fstat(self._handle), self._folder.stat()):
                 return
             for key, data in waiting.items():
-                self._make_room(_HEAD + len(data))
+                self._make_room_on_disk(_HEAD + len(data))
                 self._write(self._file(key), data)
 
     def clear(self) -> None:
@@ -72,13 +78,13 @@ class Blobs:
         for file in self._files():
             file.unlink(missing_ok=True)
 
-    def _remember(self, key: str, data: bytes) -> None:
+    def _remember(self, key: str, data: Data) -> None:
         if len(data) > self._caps[0]:
             return
-        self._held += len(data) - len(self._kept.pop(key, b""))
+        self._held -= len(self._kept.pop(key, b""))
+        self.make_room(len(data))
+        self._held += len(data)
         self._kept[key] = data
-        while self._held > self._caps[0]:
-            self._held -= len(self._kept.popitem(last=False)[1])
 
     def _file(self, key: str) -> Path:
         assert self._folder is not None
@@ -92,11 +98,11 @@ class Blobs:
             return None
         file = self._file(key)
         try:
-            whole = file.read_bytes()
+            with file.open("rb") as stream:
+                head, data = stream.read(_HEAD), stream.read()
         except OSError:
             return None
-        data = whole[_HEAD:]
-        if whole[:_HEAD] != _MAGIC + hashlib.sha256(data).digest():
+        if head != _MAGIC + hashlib.sha256(data).digest():
             with suppress(OSError):
                 file.unlink()
             return None
@@ -104,7 +110,7 @@ class Blobs:
             os.utime(file)
         return data
 
-    def _write(self, file: Path, data: bytes) -> None:
+    def _write(self, file: Path, data: Data) -> None:
         """Whole or not at all to a reader; not synced, since the hash tells what a crash left."""
         part = file.with_suffix(f"{_SUFFIX}.{os.getpid()}")
         try:
@@ -116,7 +122,7 @@ class Blobs:
         finally:
             part.unlink(missing_ok=True)
 
-    def _make_room(self, wanted: int) -> None:
+    def _make_room_on_disk(self, wanted: int) -> None:
         kept = []
         for file in self._files():
             with suppress(FileNotFoundError):

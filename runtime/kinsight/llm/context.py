@@ -9,7 +9,7 @@ from itertools import takewhile
 from kinsight.llm.blobs import Blobs
 from kinsight.llm.model import Model
 from kinsight.llm.spans import Cell, PictureSpan, Prompt, TextSpan
-from kinsight.llm.stream import Tally
+from kinsight.llm.stream import CancelledError, Tally
 from kinsight.llm.vision import VisionEncoder
 
 
@@ -31,6 +31,7 @@ class Context:
         """Reads a prompt, of which some may be there already.
 
         The last token is always read anew: its logits are wanted. Raises ModelError; then nothing is held.
+        Raises CancelledError between two batches and between two pictures; then what was read is held.
         """
         cells = prompt.cells
         anchor = _after_the_last_picture(cells)
@@ -39,6 +40,8 @@ class Context:
                 kept = self._keep(cells, anchor)
             tally.tokens["cached"] = sum(cell.tokens for cell in cells[:kept])
             self._read_rest(prompt, kept, anchor, tally)
+        except CancelledError:
+            raise
         except BaseException:
             self.clear()
             raise
@@ -92,26 +95,39 @@ class Context:
         """Reads from cell `kept` on; at `anchor` the state is kept for later."""
         begin = 0
         for span in prompt.spans:
-            end = begin + len(span.cells)
-            if end > kept:
-                self._read_span(span, max(0, kept - begin), tally)
-                if end == anchor:
-                    self._states.put(self._key(self._held), self._model.state())
-            begin = end
+            skip, begin = max(0, kept - begin), begin + len(span.cells)
+            if begin <= kept:
+                continue
+            if isinstance(span, TextSpan):
+                self._read_text(span.tokens[skip:], span is prompt.spans[-1], tally)
+            else:
+                self._read_picture(span, tally)
+            if begin == anchor:
+                self._states.make_room(self._model.state_bytes)
+                self._states.put(self._key(self._held), self._model.state())
 
-    def _read_span(self, span: TextSpan | PictureSpan, skip: int, tally: Tally) -> None:
-        if isinstance(span, TextSpan):
+    def _read_text(self, tokens: Sequence[int], last: bool, tally: Tally) -> None:
+        """Reads tokens batch by batch; `last`: there are logits after them."""
+        for start in range(0, len(tokens), self._model.batch_tokens):
+            tally.check()
+            some = tokens[start : start + self._model.batch_tokens]
+            ends = start + len(some) == len(tokens)
             with tally.timed("prefill"):
-                self._model.decode(span.tokens[skip:], self._end)
-            self._hold(span.cells[skip:])
-        elif self._vision:
-            known = self._vision.encodes
-            with tally.timed("encode"):
-                embeddings = self._vision.embeddings(span)
-            tally.encodes += self._vision.encodes - known
-            with tally.timed("prefill"):
-                self._vision.read(span, embeddings, self._end)
-            self._hold(span.cells)
+                self._model.decode(some, self._end, int(last and ends))
+            self._hold([Cell(token, 1, 1) for token in some])
+
+    def _read_picture(self, span: PictureSpan, tally: Tally) -> None:
+        """Encodes a picture or tile where it is not known, and reads it."""
+        assert self._vision
+        tally.check()
+        known = self._vision.encodes
+        with tally.timed("encode"):
+            embeddings = self._vision.embeddings(span)
+        tally.encodes += self._vision.encodes - known
+        tally.check()
+        with tally.timed("prefill"):
+            self._vision.read(span, embeddings, self._end)
+        self._hold(span.cells)
 
     def _key(self, cells: Sequence[Cell]) -> str:
         words = "\n".join(f"{cell.what} {cell.positions}" for cell in cells)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from kinsight.llm.native import MEND_FILE, PACKAGE, library
 from kinsight.llm.picking import Picker
 from kinsight.llm.pictures import PictureCost
 from kinsight.llm.spans import PictureSpan, Prompt, TextSpan
-from kinsight.llm.stream import OneAtATime, Stream, Tally
+from kinsight.llm.stream import CancelledError, OneAtATime, Stream, Tally
 from kinsight.llm.template import SAMPLE, ChatTemplate
 from kinsight.llm.turns import Control, Generation, Part, Picture, Text, Turn
 from kinsight.llm.vision import VisionEncoder
@@ -244,14 +244,15 @@ class Llm:
         """The text of an answer, fit to be shown."""
         with self._turn.alone(), closing(prompt), self._caches():
             text = AnswerText((*self.part.stop, *self._template.stop, *options.stop))
-            for data in self._pieces(prompt, options.max_tokens, picker, tally):
-                if shown := text.feed(data):
-                    yield shown
-                if text.stopped:
-                    tally.ended = "stop"
-                    return
-            if rest := text.finish():
-                yield rest
+            with suppress(CancelledError):
+                for data in self._pieces(prompt, options.max_tokens, picker, tally):
+                    if shown := text.feed(data):
+                        yield shown
+                    if text.stopped:
+                        tally.ended = "stop"
+                        return
+                if rest := text.finish():
+                    yield rest
 
     def _pieces(self, prompt: Prompt, max_tokens: int, picker: Picker, tally: Tally) -> Iterator[bytes]:
         """The bytes of token after token, until the model, the length or a loop ends them."""
@@ -267,6 +268,7 @@ class Llm:
             if len(tokens) == max_tokens or is_loop(tokens):
                 tally.ended = "length" if len(tokens) == max_tokens else "repetition"
                 return
+            tally.check()
             with tally.timed("decode"):
                 self._check_open()
                 self._context.add([token])

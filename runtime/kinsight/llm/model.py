@@ -20,9 +20,18 @@ if TYPE_CHECKING:
     from kinsight.config import DeviceConfig
 
 _MEND_MEMORY = "choose a smaller bundle, or change [llm] in the device config"
-_LEAST_BATCH = 512  # tokens
+_LEAST_BATCH = (
+    128  # tokens: more at once are not read faster by a processor, and take more memory (docs/log.md)
+)
+_GPU_BATCH = 512
 MOST_OUTPUTS = 64
 """Tokens of one batch after which there are logits: room for them is reserved, a vocabulary for each."""
+
+
+def batch_tokens(part: LlmPart, device: DeviceConfig) -> int:
+    """Tokens that are read at once, a picture's in any case; between two an answer can be cancelled."""
+    least = _GPU_BATCH if device.gpu_layers else _LEAST_BATCH
+    return min(part.context, max(least, part.image_max_tokens or 0))
 
 
 class Model:
@@ -32,7 +41,7 @@ class Model:
         """Raises ModelError where file or memory will not do, MissingPackage without llama-cpp-python."""
         self._llama = library().llama
         self.threads = device.threads or physical_cores()
-        self.batch_tokens = min(part.context, max(_LEAST_BATCH, part.image_max_tokens or 0))
+        self.batch_tokens = batch_tokens(part, device)
         with ExitStack() as stack:
             self.handle = self._load(part, device, stack)
             self.context = self._start(part, device, stack)
@@ -102,18 +111,21 @@ class Model:
         window = self._llama.llama_model_n_swa(self.handle)
         return bool(self._llama.llama_memory_seq_pos_min(memory, 0) <= max(0, position - window))
 
-    def state(self) -> bytes:
-        """Everything that was read, for `set_state` of a model of the same files and settings."""
-        size = self._llama.llama_state_seq_get_size(self.context, 0)
-        buffer = (ctypes.c_uint8 * size)()
-        return bytes(
-            memoryview(buffer)[: self._llama.llama_state_seq_get_data(self.context, buffer, size, 0)]
-        )
+    @property
+    def state_bytes(self) -> int:
+        """Of what `state` gives now."""
+        return int(self._llama.llama_state_seq_get_size(self.context, 0))
 
-    def set_state(self, state: bytes) -> bool:
+    def state(self) -> bytearray:
+        """Everything that was read, for `set_state` of a model of the same files and settings."""
+        size = self.state_bytes
+        state = bytearray(size)
+        written = self._llama.llama_state_seq_get_data(self.context, _pointer(state), size, 0)
+        return state if written == size else state[:written]
+
+    def set_state(self, state: bytes | bytearray) -> bool:
         """Puts a state in place of what was read; False, and nothing is left, where it does not fit."""
-        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
-        if self._llama.llama_state_seq_set_data(self.context, buffer, len(state), 0) > 0:
+        if self._llama.llama_state_seq_set_data(self.context, _pointer(state), len(state), 0) > 0:
             return True
         self.clear()
         return False
@@ -131,7 +143,7 @@ class Model:
         for start in range(0, len(tokens), self.batch_tokens):
             some = tokens[start : start + self.batch_tokens]
             self._fill(some, position + start)
-            for row in range(len(some) - min(outputs, len(some)), len(some)):
+            for row in range(max(0, len(tokens) - outputs - start), len(some)):
                 self._batch.logits[row] = 1
             if self._llama.llama_decode(self.context, self._batch) != 0:
                 raise failure("the language model stopped", _MEND_MEMORY)
@@ -152,3 +164,8 @@ class Model:
         if not pointer:
             raise failure("the language model gave no logits", MEND_FILE)
         return np.ctypeslib.as_array(pointer, shape=(len(self.vocabulary),))
+
+
+def _pointer(data: bytes | bytearray) -> Any:
+    """To bytes where they lie: a state can be as large as a whole context, so it is not copied."""
+    return np.frombuffer(data, np.uint8).ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

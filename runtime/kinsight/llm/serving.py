@@ -29,7 +29,6 @@ class Server:
     def __init__(self, llm: Llm, replies: IO[bytes]) -> None:
         self._llm, self._replies = llm, replies
         self._begun: dict[int, Stream] = {}
-        self._cancelled: set[int] = set()
         self.calls: Queue[Call | None] = Queue()
 
     def listen(self, requests: IO[bytes]) -> None:
@@ -37,10 +36,10 @@ class Server:
         try:
             while True:
                 message = receive(requests)
-                if isinstance(message, Cancel):
-                    self._cancelled.add(message.number)
-                else:
+                if not isinstance(message, Cancel):
                     self.calls.put(message)
+                elif stream := self._begun.get(message.number):
+                    stream.cancel()
         except EOFError:
             os._exit(0)  # whatever is being computed, nobody waits for it
 
@@ -72,15 +71,14 @@ class Server:
             self._begun.pop(min(self._begun)).close()
 
     def _run(self, number: int) -> None:
-        stream = self._begun.pop(number, None)
+        stream = self._begun.get(number)
         if stream is None:
             raise ModelError("this answer was begun too long ago", "ask again")
-        for text in stream:
-            self._reply(number, Piece(text))
-            if number in self._cancelled:
-                break
-        stream.close()
-        self._cancelled.discard(number)  # only this one: another may have been cancelled before its turn
+        try:
+            for text in stream:
+                self._reply(number, Piece(text))
+        finally:
+            del self._begun[number]
         self._reply(number, Done(stream.usage, stream.ended, resident_bytes()))
 
 

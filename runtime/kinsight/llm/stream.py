@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from kinsight.errors import ModelError
 from kinsight.llm.turns import Ended, Usage
 
 
+class CancelledError(Exception):
+    """Nobody waits for an answer any more; whoever reads its stream sees it end."""
+
+
 class Tally:
-    """Tokens and times of one answer, as they add up."""
+    """Tokens and times of one answer, as they add up, and whether anybody waits for it."""
 
     def __init__(self) -> None:
         self.ended: Ended = ""
+        self.cancelled = threading.Event()
         self.encodes = 0
         self.tokens = {"prompt": 0, "cached": 0, "answer": 0}
         self.timings_ms = {"first_token": 0.0, "encode": 0.0, "prefill": 0.0, "decode": 0.0}
@@ -31,6 +36,11 @@ class Tally:
         self.tokens, self.timings_ms = dict(usage.tokens), dict(usage.timings_ms)
         self.timings_ms["first_token"] = max(here, self.timings_ms["first_token"])
         self.encodes, self.ended = usage.encodes, ended
+
+    def check(self) -> None:
+        """CancelledError where the answer was cancelled, which another thread may do."""
+        if self.cancelled.is_set():
+            raise CancelledError
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -80,9 +90,15 @@ class Stream:
     the model usable. A stream is read by the thread that begins it; streams of other threads wait.
     """
 
-    def __init__(self, pieces: Generator[str, None, None], tally: Tally) -> None:
+    def __init__(
+        self, pieces: Generator[str, None, None], tally: Tally, cancel: Callable[[], None] | None = None
+    ) -> None:
+        """`cancel`: sees to it that the pieces end soon; None: the tally is told."""
         self._pieces = pieces
         self._tally = tally
+        self.cancel = cancel or tally.cancelled.set
+        """From any thread, also before the first piece: the stream ends after the token, the batch of the
+        prompt or the picture that is being computed."""
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -91,7 +107,7 @@ class Stream:
         return next(self._pieces)
 
     def close(self) -> None:
-        """Cancels what is left of the answer."""
+        """Cancels what is left of the answer, in the thread that reads it."""
         self._pieces.close()
 
     @property

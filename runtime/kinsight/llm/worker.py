@@ -56,6 +56,7 @@ class Worker:
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": path},
         )
+        self._sending = threading.Lock()  # what cancels an answer may come from another thread
         self._said: deque[bytes] = deque(maxlen=_LINES_KEPT)
         self._replies: SimpleQueue[Reply | None] = SimpleQueue()
         self._ears = (
@@ -78,7 +79,8 @@ class Worker:
         """ModelError where the process is gone."""
         assert self.process.stdin is not None
         try:
-            send(self.process.stdin, message)
+            with self._sending:
+                send(self.process.stdin, message)
         except (OSError, ValueError):
             raise self._gone() from None
         except BaseException:
@@ -103,6 +105,11 @@ class Worker:
         message = self.receive(number)
         assert isinstance(message, Value)
         return message.value
+
+    def cancel(self, number: int) -> None:
+        """Says that nobody waits for an answer any more; harmless where the process is gone."""
+        with suppress(ModelError):
+            self.send(Cancel(number))
 
     def kill(self) -> None:
         """Ends it at once."""
@@ -202,7 +209,7 @@ class WorkerLlm:
         number, tally = next(self._numbers), Tally()
         with tally.timed("first_token"):
             worker = self._asked(Call(number, "generate", (turns, options)))
-        return Stream(self._answer(worker, number, tally), tally)
+        return Stream(self._answer(worker, number, tally), tally, lambda: worker.cancel(number))
 
     def _call(self, method: str, *arguments: Any) -> Any:
         with self._turn.alone():
@@ -235,9 +242,9 @@ class WorkerLlm:
             try:
                 yield from _pieces(worker, number, tally)
             except (GeneratorExit, KeyboardInterrupt) as end:
-                with suppress(ModelError):  # nobody waits for it any more
-                    worker.send(Cancel(number))
-                    if isinstance(end, GeneratorExit):  # else it is not waited for: what comes yet is skipped
+                worker.cancel(number)
+                if isinstance(end, GeneratorExit):  # else it is not waited for: what comes yet is skipped
+                    with suppress(ModelError):
                         deque(_pieces(worker, number, tally), maxlen=0)
                 raise
 
