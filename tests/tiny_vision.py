@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import sentencepiece
@@ -33,6 +33,7 @@ from transformers import (
     YolosForObjectDetection,
     YolosImageProcessor,
 )
+from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
 
 CARD = "---\nlicense: apache-2.0\n---\n# A checkpoint with random weights\n"
 _WORDS = [*"abcdefghijklmnopqrstuvwxyz0123456789!',.×é"]
@@ -182,18 +183,32 @@ def _carded(folder: Path) -> Path:
     return folder
 
 
-def clip_b32(folder: Path, vocabulary: Path) -> Path:
-    """CLIP ViT-B/32 at its full size with random weights, and its real words from `vocabulary`."""
-    torch.manual_seed(0)
+def clip_b32(folder: Path, vocabulary: Path, seed: int = 0) -> Path:
+    """CLIP ViT-B/32 at its full size with random weights, and the words of `vocabulary`."""
+    torch.manual_seed(seed)
     folder.mkdir(parents=True)
-    CLIPModel(CLIPConfig(text_config={"eos_token_id": 49407})).eval().save_pretrained(folder)
+    stir(CLIPModel(CLIPConfig(text_config={"eos_token_id": 49407})), seed).save_pretrained(folder)
     CLIPImageProcessor().save_pretrained(folder)
     words = CLIPTokenizerFast(str(vocabulary / "vocab.json"), str(vocabulary / "merges.txt"))
     words.save_pretrained(folder)
     return _carded(folder)
 
 
-if (
-    __name__ == "__main__"
-):  # python tests/tiny_vision.py FOLDER CLIP-VOCABULARY, then kinsight-export embedder FOLDER
-    clip_b32(Path(sys.argv[1]), Path(sys.argv[2]))
+def clip_words(folder: Path, size: int = 49408) -> Path:
+    """A byte-level BPE vocabulary of CLIP's size with made-up merges: letters by twos, threes and fours."""
+    folder.mkdir(parents=True)
+    letters = list(ascii_lowercase)
+    pieces = [*bytes_to_unicode().values()]
+    pieces += [f"{piece}</w>" for piece in pieces]
+    room = size - len(pieces) - 2
+    begun, merges = letters, []
+    while len(merges) < room:
+        merges += [(start, f"{letter}{end}") for start in begun for letter in letters for end in ("", "</w>")]
+        begun = [f"{start}{letter}" for start in begun for letter in letters]
+    merges = merges[:room]
+    pieces += [*("".join(pair) for pair in merges), "<|startoftext|>", "<|endoftext|>"]
+    rows = {piece: row for row, piece in enumerate(pieces)}
+    (folder / "vocab.json").write_text(json.dumps(rows), encoding="utf-8")
+    lines = ["#version: 0.2", *(" ".join(pair) for pair in merges)]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder

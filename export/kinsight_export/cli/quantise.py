@@ -25,6 +25,7 @@ class Wish:
     max_changes: int = 1
     least_cosine: float = 0.95
     least_boxes: float = 0.8
+    thorough: bool = False
     plot: Path | None = None
 
 
@@ -34,6 +35,10 @@ _ROWS: dict[str, dict[str, Any]] = {
     "--max-changes": {"type": click.IntRange(0), "help": "Photos that may be nearest to another; else 1."},
     "--least-cosine": {"type": _SHARE, "help": "Of a vector to that in float32; else 0.95."},
     "--least-boxes": {"type": _SHARE, "help": "Share of boxes found again at an IoU of .5; else 0.8."},
+    "--thorough": {
+        "is_flag": True,
+        "help": "Count changes of what is refused already, too; takes several times as long.",
+    },
     "--plot": {"type": A_FILE, "help": "Draw the candidates as a .png picture each."},
 }
 
@@ -63,7 +68,7 @@ def quantised(bundle_folder: Path, photos: Path, wish: Wish) -> None:
     from kinsight_export.parts import rewrite, spec_of
     from kinsight_export.quantise import Eyes, Limits, choose_detector, choose_embedder
 
-    limits = Limits(wish.max_changes, wish.least_cosine, wish.least_boxes)
+    limits = Limits(wish.max_changes, wish.least_cosine, wish.least_boxes, wish.thorough)
     ways = {"detector": choose_detector, "embedder": choose_embedder}
     for part in [wish.part] if wish.part else ways:
         bundle = read_bundle(bundle_folder)

@@ -27,11 +27,12 @@ AS_IT_IS = "fp32"
 
 @dataclass(frozen=True)
 class Limits:
-    """The loss that is allowed."""
+    """The loss that is allowed, and how much is measured."""
 
     changes: int = 1  # photos of which another identity is the nearest
     cosine: float = 0.95  # the lowest between a vector and that of the source
     boxes: float = 0.8  # share that is found again at an IoU of .5
+    thorough: bool = False  # whether changes are counted for what is refused already, too
 
 
 def choose_detector(eyes: Eyes, limits: Limits, scratch: Path) -> Choice:
@@ -91,7 +92,7 @@ def _running(model: Detector | Embedder, feeds: Feeds) -> Callable[[], object]:
 
 @dataclass(frozen=True, eq=False)
 class _Judge:
-    """First what is quick to see; whether anybody is taken for another only of what is worth it."""
+    """First what is quick to see; whether anybody is taken for another of what is worth it, or of all."""
 
     eyes: Eyes
     limits: Limits
@@ -100,7 +101,7 @@ class _Judge:
     def checks(self, bundle: Bundle, worth: bool) -> tuple[Check, ...]:
         """Of a candidate that is `worth` a look at all photos, as it is the faster one."""
         first = self.quick(bundle)
-        if not (worth and first.kept):
+        if not ((worth and first.kept) or self.limits.thorough):
             return (first,)
         changed, queries = identities_changed(self.eyes.shots, self.eyes.again(bundle))
         compared = f"{queries} photos of {self.eyes.photos.name}, each identity taught from one"

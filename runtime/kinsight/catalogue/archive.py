@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 import tarfile
@@ -16,6 +17,7 @@ from typing import IO
 
 from kinsight.bundle.files import BUNDLE_TOML
 from kinsight.catalogue.download import Told
+from kinsight.catalogue.unxz import Unxz
 from kinsight.errors import PullError
 from kinsight.home import expanded
 
@@ -24,6 +26,8 @@ _MOST_FILES = 10_000
 _MOST_IN_A_BUNDLE = 64
 _BOMB = 50
 """Models hardly shrink; an archive that unpacks to so many times its own size holds none."""
+_XZ, _GZIP, _BZIP2 = b"\xfd7zXZ\x00", b"\x1f\x8b", b"BZh"
+_PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 _SMALL = 100_000_000  # bytes that any archive may unpack to
 _MOST_IN_A_HEADER = 1 << 16  # bytes of a long name or of what is said about a file: read into memory
 _MOST_IN_HEADERS = 1 << 22  # characters of all of them
@@ -139,6 +143,8 @@ def _zip(path: Path) -> Source:
             kind = stat.S_IFMT(entry.external_attr >> 16)
             if entry.flag_bits & 1:
                 raise PullError(f"{path} is encrypted", "unpack it yourself and name the folder")
+            if entry.compress_type not in _PACKINGS:
+                raise PullError(f"{path} is packed in an uncommon way", "pack it again, as zip usually does")
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise PullError(f"{path} holds a link or a device, {entry.filename!r}", _TRUSTED)
             if not entry.is_dir():
@@ -202,14 +208,32 @@ def _sparse() -> PullError:
 def _is_tar(path: Path) -> bool:
     """As tarfile.is_tarfile, which reads all that the first header asks for."""
     try:
-        _open_tar(path).close()
+        with _open_tar(path):
+            return True
     except tarfile.ReadError:
         return False
-    return True
 
 
-def _open_tar(path: Path) -> tarfile.TarFile:
-    return tarfile.open(path, tarinfo=_Header)
+@contextmanager
+def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
+    """Plain, or as gzip, bzip2 or xz, which is known from its first bytes and not tried out."""
+    with path.open("rb") as data:
+        begun = data.read(len(_XZ))
+        data.seek(0)
+        if begun == _XZ:
+            with tarfile.open(
+                fileobj=io.BufferedReader(Unxz(data, path)), mode="r|", tarinfo=_Header
+            ) as archive:
+                yield archive
+        elif begun[:2] == _GZIP:
+            with tarfile.open(fileobj=data, mode="r:gz", tarinfo=_Header) as archive:
+                yield archive
+        elif begun[:3] == _BZIP2:
+            with tarfile.open(fileobj=data, mode="r:bz2", tarinfo=_Header) as archive:
+                yield archive
+        else:
+            with tarfile.open(fileobj=data, mode="r:", tarinfo=_Header) as archive:
+                yield archive
 
 
 def _said(member: tarfile.TarInfo) -> int:
@@ -249,6 +273,10 @@ def _damage(path: Path) -> Iterator[None]:
         yield
     except _DAMAGES as cause:
         raise _damaged(path, cause) from None
+    except OSError as cause:
+        if cause.errno is None:  # of gzip and bzip2, and not of the disk
+            raise _damaged(path, cause) from None
+        raise
 
 
 def _damaged(path: Path, cause: Exception) -> PullError:
