@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -289,6 +290,13 @@ def test_what_is_not_taken_over(export: Export, parts: Path, out: Path, case: st
     said = export("detector", words, "--out", out)
     assert said.code and not out.exists()
     assert re.search(rf"^kinsight-export: .*{sentence}.*\n$", said.err, re.M), said
+
+
+@pytest.mark.skipif(find_spec("torch") is not None, reason="torch is installed")
+@pytest.mark.parametrize("words", ["mllm .", "mllm --gguf x --mmproj x", "shape smolvlm-256m", "embedder ."])
+def test_without_torch_the_mend_is_said(export: Export, out: Path, words: str) -> None:
+    said = refused(export(words, "--out", out))
+    assert said == "kinsight-export: torch is not installed: pip install 'kinsight[export]'.\n"
 
 
 def test_every_setting_can_be_another(export: Export, out: Path) -> None:

@@ -54,6 +54,7 @@ PACKAGES = {
     "pillow_heif": {"kinsight.image"},
     "platformdirs": {"kinsight.home"},
     "rich": {"kinsight.cli", "kinsight_export.gate"},
+    "safetensors": {"kinsight_export.sources"},
     "sentencepiece": {"kinsight_train.mllm"},
     "tokenizers": {
         "kinsight.embed",
@@ -92,6 +93,7 @@ HEAVY = {*PACKAGES, "numpy"} - {"click"}
 BROAD = {
     "kinsight.cli.door": "the door turns whatever happens into one sentence",
     "kinsight.embed": "tokenizers raises the base class itself",
+    "kinsight_export.sources.tokenizer": "tokenizers raises the base class itself",
 }
 """Who may catch everything without passing it on, and why."""
 

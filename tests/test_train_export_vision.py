@@ -15,6 +15,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 pytest.importorskip("sentencepiece")
 
+from safetensors.torch import load_file, save_file
+
 import sabotage
 import tiny_vision
 from kinsight.bundle import Preprocess
@@ -326,12 +328,45 @@ def without(name: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).unlink()
 
 
-def of_type(kind: str) -> Callable[[Path], object]:
+def changed(values: dict[str, object], name: str = "config.json") -> Callable[[Path], object]:
+    """Other values in a JSON file; a table is added to the one that is there."""
+
     def change(folder: Path) -> None:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        (folder / "config.json").write_text(json.dumps({**config, "model_type": kind}), encoding="utf-8")
+        config = json.loads((folder / name).read_text(encoding="utf-8"))
+        whole = {
+            key: {**config[key], **value} if isinstance(value, dict) else value
+            for key, value in values.items()
+        }
+        (folder / name).write_text(json.dumps({**config, **whole}), encoding="utf-8")
 
     return change
+
+
+def of_type(kind: str) -> Callable[[Path], object]:
+    return changed({"model_type": kind})
+
+
+def of_eyes(**values: object) -> Callable[[Path], object]:
+    return changed({"vision_config": values})
+
+
+def of_pictures(**values: object) -> Callable[[Path], object]:
+    return changed(values, "preprocessor_config.json")
+
+
+def cut_weights(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+
+
+def one_weight_less(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["visual_projection.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def no_words(folder: Path) -> None:
+    (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
 
 
 def without_words(folder: Path) -> None:
@@ -349,8 +384,21 @@ def without_words(folder: Path) -> None:
         (of_type("bert"), "holds a model of the type bert, no embedder that is known here: use one of clip"),
         (without("tokenizer.json"), ""),
         (without_words, "has no tokenizer that can be read"),
+        (no_words, "has no tokenizer that can be read"),
+        (cut_weights, "cannot be loaded .*: get the checkpoint again"),
+        (one_weight_less, r"lacks weights, visual_projection.weight: get the checkpoint again"),
+        (of_eyes(num_hidden_layers=1), r"has layers that its config.json does not know, vision_model\.enc"),
+        (of_eyes(num_hidden_layers=3), r"lacks weights, vision_model.encoder.layers.2.\S+ and 15 more: "),
+        (of_eyes(num_attention_heads="x"), "cannot be loaded"),
+        (of_eyes(hidden_size=128), "cannot be loaded .*: get the checkpoint again"),
+        (of_eyes(hidden_size=10**7, intermediate_size=10**7), "cannot be loaded .*: close other programs"),
+        (of_pictures(image_mean=["a", 0, 0]), r"image_mean in .* is \['a', 0, 0\], not three numbers"),
+        (of_pictures(image_mean=[float("nan"), 0, 0]), r"image_mean in .* is \[nan, 0, 0\], not three num"),
+        (of_pictures(image_std=[0, 0, 0]), "image_std in .*, and nothing is divided by 0: get it again"),
+        (of_pictures(rescale_factor="x"), "rescale_factor in .* is 'x', not a number other than 0"),
+        (of_pictures(crop_size={"height": 10**6}), "gives no size of pictures from 1 to 4096: pass one with"),
+        (of_pictures(crop_size="x"), "gives no size of pictures from 1 to 4096: pass one with --size"),
     ],
-    ids=["processor", "config", "weights", "type", "slow tokenizer", "tokenizer"],
 )
 def test_a_bad_checkpoint_is_one_sentence(
     tmp_path: Path, spoil: Callable[[Path], object], sentence: str

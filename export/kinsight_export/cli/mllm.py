@@ -55,6 +55,9 @@ def mllm(context: click.Context, checkpoint: Path | None) -> None:
     from kinsight.home import open_home
     from kinsight_export.gate.pictures import pictures_of
     from kinsight_export.gguf_file import converter
+    from kinsight_export.sources import need_libraries
+
+    need_libraries()
     from kinsight_export.mllm.making import Workshop, make_mllm
     from kinsight_export.trial import WORKSTATION
 

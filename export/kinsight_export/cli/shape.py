@@ -42,6 +42,9 @@ def shape(context: click.Context, name: str) -> None:
     """
     from kinsight.home import open_home
     from kinsight_export.gguf_file import converter
+    from kinsight_export.sources import need_libraries
+
+    need_libraries()
     from kinsight_export.mllm.shapes import write_shape
 
     order = context.ensure_object(ShapeOrder)

@@ -11,6 +11,7 @@ from pathlib import Path
 from kinsight.bundle import LlmPart
 from kinsight.config import DeviceConfig
 from kinsight.llm import Picture, Text
+from kinsight.llm.blobs import Blobs
 from kinsight_export.gate import Report
 from kinsight_export.gate.choice import Candidate, Choice, choose
 from kinsight_export.gate.timing import medians_ms
@@ -32,6 +33,7 @@ class Bench:
     limits: Limits
     config: DeviceConfig
     scratch: Path
+    seen: Blobs  # pictures' embeddings, by the file that made them
 
 
 def choose_encoder(bench: Bench, small: Path) -> Choice:
@@ -48,7 +50,7 @@ def choose_encoder(bench: Bench, small: Path) -> Choice:
         bench,
         list(zip(("f16", "Q8_0"), files, parts, strict=True)),
         judged,
-        lambda device: device.embeddings(picture),
+        lambda device: device.look(picture),
     )
 
 
@@ -74,7 +76,7 @@ def _chosen(
 ) -> Choice:
     """All are loaded at once, so that every round of the clock meets the same machine."""
     with ExitStack() as stack:
-        devices = [stack.enter_context(Device(part, bench.config)) for _, _, part in rows]
+        devices = [stack.enter_context(Device(part, bench.config, seen=bench.seen)) for _, _, part in rows]
         reports = [judged(device, part) for device, (_, _, part) in zip(devices, rows, strict=True)]
         times = medians_ms([partial(work, device) for device in devices], _ROUNDS)
     return choose(

@@ -24,6 +24,8 @@ from kinsight.llm.vision import VisionEncoder
 from kinsight.llm.vocabulary import Vocabulary
 from kinsight.types import Floats
 
+_SEEN = 1 << 28  # bytes of embeddings that are kept
+
 
 @dataclass(frozen=True, eq=False)
 class Tile:
@@ -46,17 +48,27 @@ class Reading:
         return [item for item in self.items if isinstance(item, Tile)]
 
 
+def album() -> Blobs:
+    """Keeps pictures' embeddings in memory, so that no encoder looks at one twice."""
+    return Blobs(None, _SEEN, 0)
+
+
 class Device:
     """A GGUF model, with its picture encoder where there is one; a context manager that gives memory back."""
 
-    def __init__(self, part: LlmPart, config: DeviceConfig, adapter: Path | None = None) -> None:
-        """With a LoRA adapter's GGUF beside it, if given. ModelError where a file or the memory won't do."""
+    def __init__(
+        self, part: LlmPart, config: DeviceConfig, adapter: Path | None = None, seen: Blobs | None = None
+    ) -> None:
+        """With a LoRA adapter's GGUF beside it, if given. ModelError where a file or the memory won't do.
+
+        `seen` has pictures' embeddings, by the file that made them: shared by models with one encoder.
+        """
         self._model = Model(part, config)
         if adapter:
             _set_adapter(self._model, adapter)
         self.words: Vocabulary = self._model.vocabulary
         self._eyes = (
-            VisionEncoder(part, self._model, config, Blobs(None, 0, 0), "")
+            VisionEncoder(part, self._model, config, album() if seen is None else seen, str(part.mmproj))
             if part.mmproj is not None
             else None
         )
@@ -94,6 +106,11 @@ class Device:
         """
         with self._prompt([picture]) as prompt:
             return next(self._encoded(span) for span in prompt.spans if isinstance(span, PictureSpan))
+
+    def look(self, picture: Picture) -> None:
+        """Encodes a picture, known or not: work for a clock."""
+        with self._prompt([picture]) as prompt:
+            next(self._sight.encode(span) for span in prompt.spans if isinstance(span, PictureSpan))
 
     def logits(self, turns: Sequence[Turn]) -> Floats:
         """float32 (vocabulary,): after a prompt."""
@@ -143,7 +160,7 @@ class Device:
         return self._eyes
 
     def _encoded(self, span: PictureSpan) -> Floats:
-        return self._sight.encode(span)
+        return self._sight.embeddings(span)
 
     @contextmanager
     def _prompt(self, parts: Sequence[Part]) -> Iterator[Prompt]:

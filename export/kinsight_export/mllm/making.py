@@ -10,6 +10,7 @@ from pathlib import Path
 from kinsight.bundle import LlmPart
 from kinsight.config import DeviceConfig
 from kinsight.errors import ConfigError, ModelError
+from kinsight.llm.blobs import Blobs
 from kinsight.llm.header import read_header
 from kinsight.llm.memory import check_memory
 from kinsight.types import Pixels
@@ -18,7 +19,7 @@ from kinsight_export.gate.choice import Choice
 from kinsight_export.gguf_file import to_gguf, to_lora, to_pair
 from kinsight_export.licences import licence_of, required_licence, spdx
 from kinsight_export.mllm.candidates import Bench, choose_encoder, choose_words
-from kinsight_export.mllm.device import Device
+from kinsight_export.mllm.device import Device, album
 from kinsight_export.mllm.exam import Answers, answers_of, prompts_of
 from kinsight_export.mllm.judging import AS_CONVERTED, QUANTISED, judge, judge_alone
 from kinsight_export.mllm.lora import with_adapter, write_merged
@@ -124,19 +125,20 @@ def _export(order: MllmOrder, shop: Workshop, checkpoint: Path, scratch: Path) -
     part = replace(_part(*files[:2], costs), context=_GATE_CONTEXT, image_max_tokens=frame.tokens)
     probe(part)
     shop.say("comparing with the source ...")
-    answers, report = _compared(order, shop, checkpoint, part)
+    seen = album()
+    answers, report = _compared(order, shop, checkpoint, part, seen)
     reports: tuple[Report, ...] = (report,)
     if order.adapter_gguf:
         reports += (_beside(order, shop, checkpoint, replace(part, file=scratch / "base.gguf"), answers),)
     small = files[2]
     if small is None or any(list(each.broken()) for each in reports):
         return _written(order, shop, _part(*files[:2], costs), Made(reports, (), (costs.reason,)))
-    shop.say("quantising ...")
-    bench = Bench(answers, part, replace(QUANTISED, divergence=order.max_loss), shop.config, scratch)
+    shop.say("quantising, then judging and timing every candidate ...")
+    bench = Bench(answers, part, replace(QUANTISED, divergence=order.max_loss), shop.config, scratch, seen)
     encoder, words = choose_encoder(bench, small), choose_words(bench, order.quantise)
     chosen = words.chosen.files[0], encoder.chosen.files[0]
     part = replace(part, file=chosen[0], mmproj=chosen[1])
-    with Device(part, shop.config) as device:
+    with Device(part, shop.config, seen=seen) as device:
         final = judge(answers, device, part, bench.limits)
     reports = final, replace(report, part="llm_converted"), *reports[1:]
     return _written(order, shop, _part(*chosen, costs), Made(reports, (encoder, words), (costs.reason,)))
@@ -168,10 +170,12 @@ def _converted(
     return llm, mmproj, small
 
 
-def _compared(order: MllmOrder, shop: Workshop, checkpoint: Path, part: LlmPart) -> tuple[Answers, Report]:
+def _compared(
+    order: MllmOrder, shop: Workshop, checkpoint: Path, part: LlmPart, seen: Blobs
+) -> tuple[Answers, Report]:
     source = Source(checkpoint, order.adapter)
     limits = QUANTISED if order.gguf else AS_CONVERTED
-    with Device(part, shop.config) as device:
+    with Device(part, shop.config, seen=seen) as device:
         answers = answers_of(source, device, prompts_of(source, shop.pictures))
         del source
         return answers, judge(answers, device, part, limits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from kinsight.types import Floats, Pixels
 from kinsight_export.mllm.device import Reading, Tile
 from kinsight_export.mllm.kinds import SEEING_KINDS, Frame, SeeingKind
 from kinsight_export.mllm.lora import with_adapter
+from kinsight_export.sources.tokenizer import own_tokenizer
+from kinsight_export.sources.weights import load_whole
 
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 _COPY = "copy it from where the checkpoint comes from"
@@ -69,13 +71,7 @@ class Source:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-
-        try:
-            fast = (self.folder / "tokenizer.json").is_file()
-            return AutoTokenizer.from_pretrained(str(self.folder), local_files_only=True, use_fast=fast)
-        except (OSError, ValueError, KeyError) as error:
-            raise ModelError(f"{self.folder.name} has no tokenizer ({_short(error)})", _COPY) from error
+        return own_tokenizer(self.folder, fast=(self.folder / "tokenizer.json").is_file())
 
     def tokens(self, part: Text | Control) -> list[int]:
         """Token ids of one part; control tokens are read as such in a Control part only."""
@@ -196,16 +192,12 @@ def loaded(folder: Path) -> Any:
     """A checkpoint's model in float32. ModelError where it cannot be loaded."""
     from transformers import AutoModelForImageTextToText
 
-    try:
-        net = AutoModelForImageTextToText.from_pretrained(
-            str(folder), local_files_only=True, dtype=torch.float32, low_cpu_mem_usage=True
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise ModelError(f"{folder.name} cannot be loaded ({_short(error)})", _COPY) from error
+    load = partial(AutoModelForImageTextToText.from_pretrained, dtype=torch.float32, low_cpu_mem_usage=True)
+    net = load_whole(folder, load)
     for module in net.modules():
         if type(module).__name__ in ("Idefics3VisionEmbeddings", "SmolVLMVisionEmbeddings"):
             module.position_embedding.register_forward_pre_hook(_in_reading_order)
-    return net.eval()
+    return net
 
 
 def _in_reading_order(module: Any, given: tuple[torch.Tensor]) -> torch.Tensor:

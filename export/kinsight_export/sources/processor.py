@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import numpy as np
 from kinsight.bundle import Preprocess, Resize
 from kinsight.errors import ConfigError, ModelError
 from kinsight.types import Floats, Pixels
-from kinsight_export.room import or_room
 from kinsight_export.sources.kinds import Prepare
 
 CONFIG = "preprocessor_config.json"
+_AGAIN = "get it again"
+_MOST = 4096  # pixels a side, as in bundle.toml
 _PLAIN = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 
 
@@ -33,7 +35,9 @@ def read_rule(folder: Path, size_wh: tuple[int, int] | None, stretch: bool) -> t
     mean, std = _PLAIN
     if _switch(config, "do_normalize", "image_mean"):
         mean, std = _three(config, "image_mean"), _three(config, "image_std")
-    factor = float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0
+    if 0 in std:
+        raise ConfigError(f"image_std in {CONFIG} is {list(std)}, and nothing is divided by 0", _AGAIN)
+    factor = _number(config, "rescale_factor", 1 / 255) if config.get("do_rescale", True) else 1.0
     resize: Resize = "shortest-side-centre-crop" if crops else "stretch"
     rule = Preprocess(size, "rgb", factor, mean, std, resize)
     return rule, _prepare(folder, rule)
@@ -49,9 +53,9 @@ def _config(folder: Path) -> Mapping[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ConfigError(f"{path} is not JSON ({error})", "get it again") from None
+        raise ConfigError(f"{path} is not JSON ({error})", _AGAIN) from None
     if not isinstance(config, dict):
-        raise ConfigError(f"{path} holds no settings", "get it again")
+        raise ConfigError(f"{path} holds no settings", _AGAIN)
     return config
 
 
@@ -61,24 +65,42 @@ def _switch(config: Mapping[str, Any], key: str, else_by: str) -> bool:
 
 def _three(config: Mapping[str, Any], key: str) -> tuple[float, float, float]:
     values = config.get(key)
-    if not isinstance(values, list) or len(values) != 3:
-        raise ConfigError(f"{key} in {CONFIG} is {values!r}, not three numbers", "get it again")
+    if not isinstance(values, list) or len(values) != 3 or not all(map(_is_number, values)):
+        raise ConfigError(f"{key} in {CONFIG} is {values!r}, not three numbers", _AGAIN)
     first, second, third = (float(value) for value in values)
     return first, second, third
+
+
+def _number(config: Mapping[str, Any], key: str, default: float) -> float:
+    value = config.get(key, default)
+    if not _is_number(value) or value == 0:
+        raise ConfigError(f"{key} in {CONFIG} is {value!r}, not a number other than 0", _AGAIN)
+    return float(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _size(config: Mapping[str, Any], folder: Path) -> tuple[int, int]:
     """Width and height of the input."""
     crop = config.get("crop_size") if _switch(config, "do_center_crop", "crop_size") else None
     size = crop or config.get("size")
-    if isinstance(size, int):
-        return size, size
-    if isinstance(size, dict) and {"height", "width"} <= size.keys():
-        return int(size["width"]), int(size["height"])
-    if isinstance(size, dict) and "shortest_edge" in size:
-        side = int(size["shortest_edge"])
-        return side, side
-    raise ConfigError(f"{folder / CONFIG} gives no size of pictures", "pass one with --size WIDTH,HEIGHT")
+    sides: tuple[object, object] = size, size
+    if isinstance(size, dict):
+        edge = size.get("shortest_edge")
+        sides = size.get("width", edge), size.get("height", edge)
+    width, height = sides
+    if (
+        isinstance(width, int)
+        and isinstance(height, int)
+        and min(width, height) >= 1
+        and max(width, height) <= _MOST
+    ):
+        return width, height
+    raise ConfigError(
+        f"{folder / CONFIG} gives no size of pictures from 1 to {_MOST}", "pass one with --size WIDTH,HEIGHT"
+    )
 
 
 def processor_of(folder: Path) -> Any:
@@ -159,14 +181,3 @@ def checkpoint_type(folder: Path) -> str:
             "name a folder with config.json, weights and processor",
         ) from None
     return str(config.get("model_type", "")) if isinstance(config, dict) else ""
-
-
-def loaded(folder: Path, load: Callable[..., Any]) -> Any:
-    """A checkpoint's model, in float32 and ready to run. ModelError where it does not load."""
-    try:
-        model = load(str(folder), local_files_only=True, attn_implementation="eager")
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        reason = " ".join(str(error).split())[:200]
-        mend = or_room(error, "get the checkpoint again")
-        raise ModelError(f"{folder} cannot be loaded ({reason})", mend) from None
-    return model.float().eval()

@@ -23,17 +23,22 @@ class CheckpointTokenizer:
         self.fast.save(str(path))
 
 
-def open_tokenizer(folder: Path) -> CheckpointTokenizer:
-    """A checkpoint's tokenizer. ModelError where there is none, or none that tokenizers can do."""
+def own_tokenizer(folder: Path, fast: bool = True) -> Any:
+    """A checkpoint's tokenizer as transformers has it. ModelError where there is none that can be read."""
     from transformers import AutoTokenizer
 
     try:
-        own = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, use_fast=fast)
+    except Exception as error:  # tokenizers raises the base class itself
         reason = " ".join(str(error).split())[:200]
         raise ModelError(
             f"{folder} has no tokenizer that can be read ({reason})", "copy its files from the checkpoint"
-        ) from None
+        ) from error
+
+
+def open_tokenizer(folder: Path) -> CheckpointTokenizer:
+    """A checkpoint's tokenizer. ModelError where there is none, or none that tokenizers can do."""
+    own = own_tokenizer(folder)
     fast = own.backend_tokenizer if own.is_fast else _converted(own, folder)
     fast.no_truncation()
     fast.enable_padding(pad_id=own.pad_token_id or 0, pad_token=own.pad_token or "!")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kinsight.errors import ModelError
 from kinsight.types import Floats, Pixels
 from kinsight_export.sources.kinds import Boxes, DetectorSource
-from kinsight_export.sources.processor import DETECTORS, detector_type, loaded, processor_of, read_rule
+from kinsight_export.sources.processor import DETECTORS, detector_type, processor_of, read_rule
+from kinsight_export.sources.weights import load_whole
 
 OUTPUTS = ("logits", "pred_boxes")
 
@@ -23,8 +26,12 @@ def open_checkpoint(folder: Path, size_wh: tuple[int, int] | None, licence: str)
 
     kind = detector_type(folder)
     rule, prepare = read_rule(folder, size_wh, stretch=True)
-    model = loaded(folder, AutoModelForObjectDetection.from_pretrained)
+    model = load_whole(
+        folder, partial(AutoModelForObjectDetection.from_pretrained, attn_implementation="eager")
+    ).float()
     labels = model.config.id2label
+    if sorted(labels) != list(range(len(labels))):
+        raise ModelError(f"id2label of {folder} leaves numbers out", "get the checkpoint again")
     return DetectorSource(
         name=f"{folder.name}, a {kind} of transformers",
         licence=licence,

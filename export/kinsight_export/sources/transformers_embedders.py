@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from kinsight.errors import ModelError
 from kinsight_export.sources.kinds import EmbedderSource, TextSource
-from kinsight_export.sources.processor import checkpoint_type, loaded, read_rule
+from kinsight_export.sources.processor import checkpoint_type, read_rule
 from kinsight_export.sources.tokenizer import open_tokenizer
 from kinsight_export.sources.towers import CONFIGS, export_tower
+from kinsight_export.sources.weights import load_whole
 
 
 def open_embedder(
@@ -32,7 +33,7 @@ def open_embedder(
             f"use one of {', '.join(CONFIGS)}, or pass towers that you exported to `kinsight-export bundle`",
         )
     rule, prepare = read_rule(folder, size_wh, stretch)
-    model = loaded(folder, AutoModel.from_pretrained)
+    model = load_whole(folder, partial(AutoModel.from_pretrained, attn_implementation="eager")).float()
     of_pictures, of_words = CONFIGS[kind]
     image = _Pictures(model, is_pair=bool(of_words))
     width, height = rule.size_wh
