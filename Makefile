@@ -16,7 +16,7 @@ YOLO_PACKAGES ?= ultralytics==8.4.190 torchvision==0.28.0
 QUESTIONS ?= 500
 export KINSIGHT_KIT := $(abspath $(KIT))
 
-.PHONY: demo test check quick train-ready train-test clip-b32 ultralytics-ready ultralytics-test pocket kit kit-bundle kit-quantise bench wheels lean stress stress-llm clean
+.PHONY: demo test check quick train-ready train-test clip-b32 ultralytics-ready ultralytics-test pocket kit kit-bundle kit-quantise bench wheels lean stress stress-llm album-2000 clean
 
 demo: $(READY)  ## Installs and runs the main job on the built-in bundle; pictures in out/demo.
 	$(BIN)/kinsight demo --out out/demo
@@ -91,6 +91,7 @@ $(TRAIN_READY): pyproject.toml
 
 ROUNDS ?= 200
 NAMES ?= 10000
+PHOTOS ?= 200
 wheels: $(READY)  ## Whether what a device installs resolves from wheels, for every system and Python of a device.
 	$(BIN)/python tests/wheels.py
 
@@ -100,12 +101,16 @@ lean:  ## An environment with only what a device installs: pulls a bundle from a
 	build/lean/bin/pip install --quiet .
 	build/lean/bin/python tests/lean.py
 
-stress: $(READY)  ## Kills at every step of the vault, full disks, 200 kills of all deeds, 10,000 names: many minutes.
+stress: $(READY)  ## Kills at every step of the vault, full disks, 200 kills of all deeds, 10,000 names, an album killed: many minutes.
 	$(BIN)/pytest -m stress
 	$(BIN)/python tests/stress.py --rounds $(ROUNDS) --names $(NAMES)
+	$(BIN)/python tests/stress_album.py --count $(PHOTOS)
 
 stress-llm: $(READY)  ## 500 questions about as many pictures, cancelled streams, two threads at once: some minutes.
 	$(BIN)/python tests/stress_llm.py --questions $(QUESTIONS)
+
+album-2000: kit-bundle  ## 2,000 crops of the kit's photos into the album, killed three times: some minutes.
+	$(BIN)/python tests/stress_album.py --count 2000 --most 1.2 --bundle $(KIT_BUNDLE) --photos "$(KIT)/photos"
 
 clean:  ## Deletes what was made here, but not your own data.
 	rm -rf $(VENV) $(TRAIN_VENV) build out .pytest_cache .mypy_cache .ruff_cache .hypothesis

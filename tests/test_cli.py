@@ -177,10 +177,14 @@ def test_another_view(kinsight: Terminal, taught: Assistant, blob_photo: BlobPho
 
 
 def test_not_this_one(kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto) -> None:
-    photo, again = blob_photo([RED, GREEN]), blob_photo([Blob("red", (300, 60, 460, 280))])
+    alike = (225, 50, 30)
+    photo = blob_photo([Blob(alike, RED.box), GREEN])
+    again = blob_photo([Blob(alike, (300, 60, 460, 280))])
     own = kinsight("not", blob_photo([RED]), "lala")
     assert own.code == 1 and 'this is view 1 of "Lala" itself' in own.err
     assert fine(kinsight("look", again)).out.startswith("Lala: ")
+    copy = kinsight("not", blob_photo([RED, GREEN]), "lala")
+    assert copy.code == 1 and 'this is view 1 of "Lala" itself, or a copy of it' in copy.err
     said = fine(kinsight("not", photo, "lala"))
     first, second, *_ = said.out.splitlines()
     assert first == "Lala is not 1: box, on the left, 9 % of the photo; undo takes this back."

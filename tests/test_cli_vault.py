@@ -60,7 +60,7 @@ def test_a_life_in_the_vault(kinsight: Terminal, lala: Path, tmp_path: Path) -> 
     opened = ("--key-file", key)
     assert fine(kinsight("look", lala, *opened)).out.startswith("Zölestine")
     fine(kinsight("ask", lala, "Who is this?", *opened))
-    fine(kinsight("not", lala.with_name("party.png"), "Zölestine", *opened))
+    fine(kinsight("not", lala.with_name("party.png"), "Zölestine", "--region", 0, *opened))
     fine(kinsight("undo", *opened))
     assert fine(kinsight("find", "--name", "Zölestine", "--json", *opened)).json["results"]
     fine(kinsight("edit", "Zölestine", "--alias", "Zoe", *opened))

@@ -7,7 +7,7 @@ import pytest
 
 from children import files, filled, held
 from crops import crop
-from kinsight.errors import DuplicateName, NothingToUndo, StoreBusy
+from kinsight.errors import ConceptError, DuplicateName, NothingToUndo, StoreBusy
 from kinsight.store import Changes, Store
 from kinsight.store.forgetting import _named_in
 
@@ -202,3 +202,48 @@ def test_forget_gives_the_room_back(path: Path) -> None:
         store.forget("Lala")
         assert path.stat().st_size <= before + 4096
         assert path.with_name("store.db-wal").stat().st_size < 20_000
+
+
+def test_a_view_alone_is_forgotten_and_its_concept_stays(path: Path) -> None:
+    needles = traces("Nobody", "no info", (3,))
+    with Store.open(path) as store:
+        store.remember(crop(1), "Momo")
+        concept = store.remember(crop(2), "Lala", info="her info")
+        view = store.add_view("Lala", crop(3)).views[1].id
+        store.add_negative("Momo", crop(3))
+        store.edit("Lala", Changes(category="dog"))
+        assert found_in(path, needles)
+        assert store.forget_view("Lala", view) == 4  # all but the last: both concepts, the view, the negative
+        assert found_in(path, needles) == []
+        left = store.concept("Lala")
+        assert (left.views, left.info, left.category) == (concept.views, "her info", "dog")
+        assert store.concept("Momo").negatives == ()
+        assert [entry.verb for entry in store.history()] == ["edit"]
+        store.undo()
+        assert store.concept("Lala").category == ""
+        assert store.check() == []
+
+
+def test_a_view_that_came_from_another_one_is_forgotten_with_what_tells_of_it(path: Path) -> None:
+    with Store.open(path) as store:
+        store.remember(crop(1), "Momo")
+        store.remember(crop(2), "Lala")
+        view = store.add_view("Lala", crop(3)).views[1].id
+        store.move([view], "Lala", "Momo")
+        store.remember(crop(4), "Bobo")
+        store.forget_view("Momo", view)
+        assert [entry.summary for entry in store.history()] == ['remembered "Bobo"']
+        assert found_in(path, traces("Nobody", "no info", (3,))) == []
+
+
+def test_neither_the_only_view_nor_anothers_is_forgotten_alone(path: Path) -> None:
+    with Store.open(path) as store:
+        (only,) = store.remember(crop(1), "Momo").views
+        store.remember(crop(2), "Lala")
+        before = store.concepts()
+        with pytest.raises(ConceptError, match=r"without any view: .*forget"):
+            store.forget_view("Momo", only.id)
+        with pytest.raises(ConceptError, match=r'"Lala" has no view 1: the views of "Lala" are: 2'):
+            store.forget_view("Lala", only.id)
+        assert len(store.history()) == 2
+        assert store.concepts() == before

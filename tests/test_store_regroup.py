@@ -129,6 +129,45 @@ def test_move(store: Store, path: Path) -> None:
     assert rows(path) == before
 
 
+def test_views_and_negatives_are_taken_away_and_come_back(store: Store, path: Path) -> None:
+    before = rows(path)
+    lala = store.concept("Lala")
+    first, second, third = (view.id for view in lala.views)
+    (negative,) = (crop.id for crop in lala.negatives)
+    left = store.edit("Lala", Changes(remove_views=(third, first), remove_negatives=(negative,)))
+    assert ([view.id for view in left.views], left.negatives) == ([second], ())
+    assert store.history(1)[0].summary == (
+        f'took views {first}, {third} of "Lala" away, took negative {negative} of "Lala" away'
+    )
+    assert len(store.vectors("e").view_ids) == 3
+    store.undo()
+    assert rows(path) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (Changes(remove_views=(1, 2, 3)), 'leave "Lala" without any view: .*kinsight forget'),
+        (Changes(remove_views=(4,)), 'has no view 4: the views of "Lala" are: 1, 2, 3'),
+        (Changes(info="new", remove_negatives=(9,)), 'has no negative 9: the negatives of "Lala" are: 1$'),
+    ],
+)
+def test_what_is_not_there_is_not_taken_away(
+    store: Store, path: Path, changes: Changes, problem: str
+) -> None:
+    before = rows(path)
+    with pytest.raises(ConceptError, match=problem):
+        store.edit("Lala", changes)
+    assert rows(path) == before
+
+
+def test_a_negative_must_be_taken_back_before_it_is_a_view(store: Store) -> None:
+    with pytest.raises(ConceptError, match=r'not "Lala": it is negative 1 .*edit Lala --no-negative 1'):
+        store.add_view("Lalita", crop(20))
+    store.edit("Lala", Changes(remove_negatives=(1,)))
+    assert photos(store.add_view("Lala", crop(20))) == [1, 2, 3, 20]
+
+
 @pytest.mark.parametrize(
     ("deed", "reason"),
     [

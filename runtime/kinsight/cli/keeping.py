@@ -66,16 +66,21 @@ class Edit:
     info: str | None = None
     alias: tuple[str, ...] = ()
     no_alias: tuple[str, ...] = ()
+    no_view: tuple[int, ...] = ()
+    no_negative: tuple[int, ...] = ()
 
     def changes(self) -> Changes:
         """The same for the store."""
         from kinsight.store import Changes
 
-        return Changes(self.rename, self.category, self.info, self.alias, self.no_alias)
+        names = self.rename, self.category, self.info, self.alias, self.no_alias
+        return Changes(*names, self.no_view, self.no_negative)
 
 
-def _edit_option(name: str, text: str, several: bool = False) -> click.Option:
-    return click.Option([name], multiple=several, help=text, expose_value=False, callback=into(Edit))
+def _edit_option(name: str, text: str, several: bool = False, number: bool = False) -> click.Option:
+    kind = click.IntRange(min=1) if number else click.STRING
+    callback = into(Edit)
+    return click.Option([name], type=kind, multiple=several, help=text, expose_value=False, callback=callback)
 
 
 @click.command(
@@ -85,14 +90,20 @@ def _edit_option(name: str, text: str, several: bool = False) -> click.Option:
         _edit_option("--info", "What there is to know about it."),
         _edit_option("--alias", "Another name that it goes by; may come several times.", several=True),
         _edit_option("--no-alias", "A name that it no longer goes by.", several=True),
+        _edit_option("--no-view", "A view that shows somebody else, as show numbers it.", True, True),
+        _edit_option("--no-negative", "A negative that was said wrongly, as show numbers it.", True, True),
     ],
-    epilog='Example: kinsight edit Lala --alias Lalita --info "She loves the sea."',
+    epilog='Examples: kinsight edit Lala --alias Lalita --info "She loves the sea.", '
+    "kinsight edit Lala --no-view 3",
 )
 @click.argument("name")
 @click.make_pass_decorator(Edit, ensure=True)
 @pass_desk
 def edit(desk: Desk, wanted: Edit, name: str) -> None:
-    """Change the name, the category, the info or the aliases of NAME."""
+    """Change the name, the category, the info or the aliases of NAME, or take views and negatives away.
+
+    All of it can be taken back with undo; `kinsight forget NAME --view N` deletes a view for good.
+    """
     if wanted == Edit():
         raise click.UsageError("nothing is to be changed, give --rename, --category, --info or an alias")
     with desk.store() as store:
@@ -102,17 +113,22 @@ def edit(desk: Desk, wanted: Edit, name: str) -> None:
     say_card(after)
 
 
-@click.command(epilog="Example: kinsight forget Lala")
+@click.command(epilog="Examples: kinsight forget Lala, kinsight forget Lala --view 3")
 @click.argument("name")
+@click.option("--view", type=click.IntRange(min=1), help="Only this view, as show numbers it.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @pass_desk
-def forget(desk: Desk, name: str, yes: bool) -> None:
+def forget(desk: Desk, name: str, view: int | None, yes: bool) -> None:
     """Delete NAME with all its views, for good; photos that may show it leave the album, their files stay.
 
-    Changes of others that tell of NAME can then no longer be undone; how many is said before.
+    Changes of others that tell of NAME can then no longer be undone; how many is said before. With --view
+    only that picture goes for good; the change that brought it and older ones of NAME cannot be undone then.
     """
     with desk.store() as store:
         concept = store.concept(name)
+        if view is not None:
+            _forget_view(desk, store, concept.name, view, yes)
+            return
         what = f"{clean_line(concept.name)} with {_views(concept)}"
         along = "" if yes else _along(store.would_forget(name))
         if not yes and not on_terminal():
@@ -134,6 +150,20 @@ def forget(desk: Desk, name: str, yes: bool) -> None:
         say(f"{counted(forgotten.changes, 'change')} of others can no longer be undone.")
     for other in map(clean_line, forgotten.mentioned_by):
         say(f'What you wrote about {other} still names it: kinsight edit "{other}" --info changes that.')
+
+
+def _forget_view(desk: Desk, store: Store, name: str, view: int, yes: bool) -> None:
+    what = f"view {view} of {clean_line(name)}"
+    if not yes and not on_terminal():
+        raise ConfigError(f"forgetting {what} cannot be undone", "pass --yes to do it without being asked")
+    if not yes and not click.confirm(f"Forget {what}? This cannot be undone.", err=True):
+        raise click.Abort
+    desk.opened_home().drop_caches()
+    changes = store.forget_view(name, view)
+    desk.opened_home().drop_caches()
+    say(f"{what[0].upper()}{what[1:]} is forgotten.")
+    if changes:
+        say(f"{counted(changes, 'change')} can no longer be undone.")
 
 
 def _along(forgotten: Forgotten) -> str:

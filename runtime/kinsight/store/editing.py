@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 from sqlite_utils import Database
 
 from kinsight.errors import ConceptError, DuplicateName, StoreError
@@ -11,8 +13,11 @@ from kinsight.store import reading
 from kinsight.store.journal import Change, now, taken_by
 from kinsight.store.names import INFO_LENGTH, clean_name, clean_text, name_key
 from kinsight.store.records import Changes, Kind, NewView, Owner
-from kinsight.store.showing import views_shown
-from kinsight.types import Concept, Floats
+from kinsight.store.showing import crops_shown
+from kinsight.types import Concept, Floats, View
+
+_COPY = 0.99
+"""Cosine from which on two crops are copies: other photos of the same one stay below .93 (docs/log.md)."""
 
 
 def remember(change: Change, name: str, category: str, info: str) -> int:
@@ -56,16 +61,48 @@ def add_crop(change: Change, kind: Kind, concept_id: int, view: NewView) -> None
     change.insert("vector", vector_row((kind, crop_id), view.embedder_id, view.vector))
 
 
-def refuse_own_view(concept: Concept, view: NewView) -> None:
-    """ConceptError where a crop that is to be a negative is a view: no view would count then."""
-    own = views_shown(concept, view.photo_sha256, view.xyxy)
+def refuse_own_view(db: Database, concept: Concept, view: NewView) -> None:
+    """ConceptError where a crop that is to be a negative is a view, or a copy: no view would count then."""
+    own = _same_picture(db, "view", concept.views, view)
     if own:
+        this = f'this is view {own[0]} of "{concept.name}" itself, or a copy of it'
         raise ConceptError(
-            f'this is view {own[0]} of "{concept.name}" itself, so it cannot be what it is not',
-            "if it was taught wrongly, `kinsight split` or `kinsight move` gives the view to another one"
+            f"{this}, so it cannot be what it is not",
+            "if it was taught wrongly, `kinsight edit --no-view` takes it away, `kinsight move` moves it"
             if len(concept.views) > len(own)
             else "it has no other view; `kinsight undo` takes it back, `kinsight forget` deletes all",
         )
+
+
+def refuse_own_negative(db: Database, concept: Concept, view: NewView) -> None:
+    """ConceptError where a crop that is to be a view is a negative: the user said that it is another."""
+    said = _same_picture(db, "negative", concept.negatives, view)
+    if said:
+        command = f"kinsight edit {shlex.quote(concept.name)} --no-negative {said[0]}"
+        raise ConceptError(
+            f'you said that this is not "{concept.name}": it is negative {said[0]} there',
+            f"if it is, take that back first with `{command}`",
+        )
+
+
+def chosen_views(concept: Concept, view_ids: Sequence[int], mend_for_all: str) -> list[int]:
+    """The views, each once; ConceptError where one is not of this concept, or where none would be left."""
+    wanted = _chosen(concept, "view", view_ids)
+    if not wanted:
+        raise ConceptError("no view was chosen", f'the views of "{concept.name}" are: {_ids(concept.views)}')
+    if len(wanted) == len(concept.views):
+        raise ConceptError(f'that would leave "{concept.name}" without any view', mend_for_all)
+    return wanted
+
+
+def drop_crop(change: Change, kind: Kind, crop_id: int) -> None:
+    """Take a view or a negative away with its vectors, such that undo brings all of it back."""
+    vectors = change.db.execute(
+        "select id from vector where owner_kind = ? and owner_id = ?", (kind, crop_id)
+    ).fetchall()
+    for (vector_id,) in vectors:
+        change.delete("vector", vector_id)
+    change.delete(kind, crop_id)
 
 
 def touch(change: Change, concept_id: int) -> None:
@@ -76,6 +113,7 @@ def touch(change: Change, concept_id: int) -> None:
 def edit(change: Change, concept: Concept, changes: Changes) -> list[str]:
     """Apply what differs; return what was done, one phrase a change."""
     done = [_drop_alias(change, concept, alias) for alias in changes.remove_aliases]
+    done += _drop_crops(change, concept, changes)
     done += _change_fields(change, concept, changes)
     done += [phrase for alias in changes.add_aliases for phrase in _add_alias(change, concept.id, alias)]
     if done:
@@ -119,6 +157,53 @@ def require_dimension(db: Database, embedder_id: str, dim: int) -> None:
             f'the embedder "{embedder_id}" gives {dim} numbers, but {known} are stored under that id',
             "give the embedder of that bundle an id of its own",
         )
+
+
+def _same_picture(db: Database, kind: Kind, crops: Sequence[View], view: NewView) -> list[int]:
+    """Ids of the crops that are the same as this one, or a copy of it that was saved anew or cut a little."""
+    same = crops_shown(crops, view.photo_sha256, view.xyxy)
+    for crop in crops:
+        row = db.execute(
+            "select vector from vector where owner_kind = ? and owner_id = ? and embedder_id = ?",
+            (kind, crop.id, view.embedder_id),
+        ).fetchone()
+        if row and crop.id not in same:
+            vector = np.frombuffer(row[0], "<f4")
+            if len(vector) == len(view.vector) and float(vector @ view.vector) >= _COPY:
+                same.append(crop.id)
+    return same
+
+
+def _drop_crops(change: Change, concept: Concept, changes: Changes) -> list[str]:
+    wanted: dict[Kind, list[int]] = {"view": [], "negative": []}
+    if changes.remove_views:
+        mend = "`kinsight forget` deletes all of it"
+        wanted["view"] = chosen_views(concept, changes.remove_views, mend)
+    wanted["negative"] = _chosen(concept, "negative", changes.remove_negatives)
+    done = []
+    for kind, crop_ids in wanted.items():
+        for crop_id in crop_ids:
+            drop_crop(change, kind, crop_id)
+        if crop_ids:
+            numbers = ", ".join(map(str, crop_ids))
+            done.append(f'took {kind}{"s" * (len(crop_ids) > 1)} {numbers} of "{concept.name}" away')
+    return done
+
+
+def _chosen(concept: Concept, kind: Kind, crop_ids: Sequence[int]) -> list[int]:
+    """The crops, each once, rising; ConceptError where one is not of this concept."""
+    crops = concept.views if kind == "view" else concept.negatives
+    own = {crop.id for crop in crops}
+    wanted = sorted(set(crop_ids))
+    for crop_id in wanted:
+        if crop_id not in own:
+            mend = f'the {kind}s of "{concept.name}" are: {_ids(crops)}'
+            raise ConceptError(f'"{concept.name}" has no {kind} {crop_id}', mend)
+    return wanted
+
+
+def _ids(crops: Sequence[View]) -> str:
+    return ", ".join(str(crop.id) for crop in crops) or "none"
 
 
 def _drop_alias(change: Change, concept: Concept, alias: str) -> str:

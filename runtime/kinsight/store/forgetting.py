@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import numpy as np
 from sqlite_utils import Database
 
+from kinsight.store.editing import chosen_views
 from kinsight.store.journal import NAME_COLUMNS, NOBODY, unpack
 from kinsight.store.names import name_key
 from kinsight.store.records import Forgotten
@@ -48,6 +49,33 @@ def forget(db: Database, concept: Concept) -> Forgotten:
         db.execute("delete from negative where id = ?", (row_id,))
     db.execute("delete from concept where id = ?", (concept.id,))
     return plan.outcome
+
+
+def forget_view(db: Database, concept: Concept, view_id: int) -> int:
+    """Delete one view, negatives of others that are the same crop, and the journal's entries that hold them.
+
+    Older entries about the same concepts go too, as undo must not jump over a change. Returns how many go.
+    ConceptError where it is no view of this concept, or the only one.
+    """
+    (view_id,) = chosen_views(concept, [view_id], "`kinsight forget` without --view deletes all of it")
+    views = tuple(view for view in concept.views if view.id == view_id)
+    shown = negatives_that_show(db, replace(concept, views=views))
+    gone = {("view", view_id), *(("negative", negative_id) for negative_id in shown)}
+    touched: set[int] = set()
+    entries = []
+    for (entry,) in db.execute("select id from journal order by id desc").fetchall():
+        rows = db.execute(
+            "select concept_id, table_name, row_id from journal_row where journal_id = ?", (entry,)
+        ).fetchall()
+        concepts = {row[0] for row in rows}
+        if concepts & touched or gone & {row[1:] for row in rows}:
+            touched |= concepts
+            entries.append(entry)
+    for entry in entries:
+        db.execute("delete from journal where id = ?", (entry,))
+    for kind, crop_id in gone:
+        db.execute(f"delete from {kind} where id = ?", (crop_id,))
+    return len(entries)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ class Changes:
     info: str | None = None
     add_aliases: tuple[str, ...] = ()
     remove_aliases: tuple[str, ...] = ()
+    remove_views: tuple[int, ...] = ()  # ids
+    remove_negatives: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

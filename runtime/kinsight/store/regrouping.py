@@ -38,7 +38,9 @@ def split(change: Change, concept: Concept, view_ids: Sequence[int], name: str) 
 
     An alias of `concept` may become the new name.
     """
-    chosen = _chosen(concept, view_ids, f'rename "{concept.name}", if it is to have another name')
+    chosen = editing.chosen_views(
+        concept, view_ids, f'rename "{concept.name}", if it is to have another name'
+    )
     _free_alias(change, concept, name)
     try:
         new_id = editing.remember(change, name, concept.category, "")
@@ -54,25 +56,13 @@ def move(change: Change, source: Concept, target: Concept, view_ids: Sequence[in
     """These views of one concept go to another; return what was done."""
     if source.id == target.id:
         raise ConceptError(f'the views are of "{target.name}" already', "name two different concepts")
-    chosen = _chosen(source, view_ids, f'merge "{source.name}" into "{target.name}", if they are the same')
+    chosen = editing.chosen_views(
+        source, view_ids, f'merge "{source.name}" into "{target.name}", if they are the same'
+    )
     _take_over(change, chosen, target.id)
     editing.touch(change, source.id)
     editing.touch(change, target.id)
     return f'moved {_views(chosen)} of "{source.name}" to "{target.name}"'
-
-
-def _chosen(concept: Concept, view_ids: Sequence[int], mend_for_all: str) -> list[int]:
-    """The views, each once; ConceptError where one is not of this concept, or where none would be left."""
-    own = [view.id for view in concept.views]
-    wanted = sorted(set(view_ids))
-    strangers = [view_id for view_id in wanted if view_id not in own]
-    if strangers or not wanted:
-        numbers = ", ".join(map(str, own)) or "none"
-        problem = f'"{concept.name}" has no view {strangers[0]}' if strangers else "no view was chosen"
-        raise ConceptError(problem, f'the views of "{concept.name}" are: {numbers}')
-    if len(wanted) == len(own):
-        raise ConceptError(f'that would leave "{concept.name}" without any view', mend_for_all)
-    return wanted
 
 
 def _take_over(change: Change, view_ids: Sequence[int], concept_id: int) -> None:
@@ -90,12 +80,7 @@ def _hand_over(change: Change, gone: Concept, kept: Concept) -> None:
 
 def _drop_negatives(change: Change, owner: Concept, shown: Concept) -> None:
     for negative_id in sorted(negatives_that_show(change.db, shown, owner.id)):
-        vectors = change.db.execute(
-            "select id from vector where owner_kind = 'negative' and owner_id = ?", (negative_id,)
-        ).fetchall()
-        for (vector_id,) in vectors:
-            change.delete("vector", vector_id)
-        change.delete("negative", negative_id)
+        editing.drop_crop(change, "negative", negative_id)
 
 
 def _free_alias(change: Change, concept: Concept, name: str) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from sqlite_utils import Database
 
 from kinsight.metrics import iou
-from kinsight.types import Box, Concept
+from kinsight.types import Box, Concept, View
 
 _SAME_CROP = 0.5
 
 
-def views_shown(concept: Concept, photo_sha256: str, box: Box) -> list[int]:
-    """Ids of the views of a concept that are much the same crop as this box, in pixels, of a photo."""
-    own = [view for view in concept.views if view.photo_sha256 == photo_sha256]
-    boxes = np.array([view.xyxy for view in own], np.float32).reshape(-1, 4)
+def crops_shown(crops: Sequence[View], photo_sha256: str, box: Box) -> list[int]:
+    """Ids of the views or negatives that are much the same crop as this box, in pixels, of a photo."""
+    own = [crop for crop in crops if crop.photo_sha256 == photo_sha256]
+    boxes = np.array([crop.xyxy for crop in own], np.float32).reshape(-1, 4)
     overlaps = iou([box], boxes)[0]
-    return [view.id for view, overlap in zip(own, overlaps, strict=True) if overlap >= _SAME_CROP]
+    return [crop.id for crop, overlap in zip(own, overlaps, strict=True) if overlap >= _SAME_CROP]
 
 
 def negatives_that_show(db: Database, concept: Concept, owner_id: int | None = None) -> set[int]:

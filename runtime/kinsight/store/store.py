@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+from sqlite_utils import Database
 
 from kinsight.errors import StoreError
 from kinsight.store import bringing, editing, journal, reading, regrouping
 from kinsight.store.file import StoreFile, next_generation
-from kinsight.store.forgetting import forget, would_forget
+from kinsight.store.forgetting import forget, forget_view, would_forget
 from kinsight.store.journal import Change, JournalEntry
 from kinsight.store.names import INFO_LENGTH, clean_name, clean_text
 from kinsight.store.opening import Connection
@@ -114,7 +117,12 @@ class Store(StoreFile):
             return reading.concepts(change.db, concept_id)[0]
 
     def add_view(self, name: str, view: NewView) -> Concept:
-        """Add another view to the concept with this name or alias; UnknownConcept where there is none."""
+        """Add another view to the concept with this name or alias.
+
+        Raises:
+            UnknownConcept: there is nobody of that name.
+            ConceptError: the crop is a negative of this one.
+        """
         return self._add(name, "view", view, "added a view of")
 
     def add_negative(self, name: str, view: NewView) -> Concept:
@@ -127,12 +135,12 @@ class Store(StoreFile):
         return self._add(name, "negative", view, "noted a picture that is not")
 
     def edit(self, name: str, changes: Changes) -> Concept:
-        """Change name, category, info or aliases at once; what is the same already is no change.
+        """Change name, category, info, aliases or crops at once; what is the same already is no change.
 
         Raises:
             UnknownConcept: there is nobody of that name.
             DuplicateName: the new name or alias is somebody else's.
-            ConceptError: a text cannot be kept, or an alias to be removed is not there.
+            ConceptError: a text cannot be kept, what is to be removed is not there, or no view would be left.
         """
         with self._changing() as change:
             concept = _named(change, name)
@@ -232,19 +240,36 @@ class Store(StoreFile):
         whose these are is returned. Where another process keeps the old pages from being overwritten,
         StoreBusy says so; the concept is gone all the same, and the next `open` overwrites them.
         """
+        with self._forgetting() as db:
+            return forget(db, reading.concepts(db, reading.find(db, name))[0])
+
+    def forget_view(self, name: str, view_id: int) -> int:
+        """Delete one view for good, and how many changes can no longer be undone as they tell of it.
+
+        No byte of its picture stays in the store's files; the concept and the album stay as they are.
+
+        Raises:
+            UnknownConcept: there is nobody of that name.
+            ConceptError: it is no view of this one, or its only one.
+            StoreBusy: as in `forget`.
+        """
+        with self._forgetting() as db:
+            return forget_view(db, reading.concepts(db, reading.find(db, name))[0], view_id)
+
+    @contextmanager
+    def _forgetting(self) -> Iterator[Database]:
+        """A transaction, after which the pages that it gave up are overwritten."""
         with self._writing() as db:
-            concept = reading.concepts(db, reading.find(db, name))[0]
-            forgotten = forget(db, concept)
+            yield db
             db.execute("insert or replace into meta (key, value) values ('forgetting', '1')")
             next_generation(db)
         try:
             self._finish_forgetting()
         except StoreError as error:
             raise type(error)(
-                f'"{concept.name}" is forgotten, but traces of it are still in the file: {error.problem}',
+                f"it is forgotten, but traces of it are still in the file: {error.problem}",
                 f"{error.mend}; they are overwritten when the store is opened the next time",
             ) from error
-        return forgotten
 
     def put_vectors(self, embedder_id: str, owners: Sequence[Owner], vectors: Floats) -> int:
         """Keep what a new embedder made of stored pictures; return how many of the crops are still there.
@@ -264,7 +289,9 @@ class Store(StoreFile):
         with self._changing() as change:
             concept = _named(change, name)
             if kind == "negative":
-                editing.refuse_own_view(concept, view)
+                editing.refuse_own_view(change.db, concept, view)
+            else:
+                editing.refuse_own_negative(change.db, concept, view)
             editing.add_crop(change, kind, concept.id, view)
             editing.touch(change, concept.id)
             change.write_down(kind, f'{deed} "{concept.name}"')
