@@ -132,6 +132,23 @@ def test_the_next_process_begins_after_the_pictures(pair: tuple[Path, Path], tmp
         assert tokens["cached"] > 0.5 * tokens["prompt"]
 
 
+def test_the_next_process_begins_after_the_words_that_are_kept(
+    pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the last reference, also where the memory cannot be cut."""
+    opened = (Text("Hello"), picture(1), picture(2), Text(" Lala is a dog. " * 9), Text("a dog", kept=True))
+    with loaded(pair, tmp_path / "cache") as llm:
+        shared = llm.count(turns(*opened)) - llm.count(turns())
+        logits(llm, turns(*opened, Text(" cat")))
+    with loaded(pair, tmp_path / "cache") as again, loaded(pair) as fresh:
+        for words in (" Ann", " Lala is"):
+            asked = turns(*opened, Text(words))
+            found, tokens, took = logits(again, asked)
+            assert took["encode"] == 0 and shared <= tokens["cached"] < tokens["prompt"]
+            assert np.abs(found - logits(fresh, asked)[0]).max() <= MOST_DIFFERENCE
+            monkeypatch.setattr(again._model, "cut", lambda position: False)
+
+
 def test_a_model_that_cannot_cut_goes_on_from_the_state(
     pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +160,16 @@ def test_a_model_that_cannot_cut_goes_on_from_the_state(
         assert took["encode"] == 0
         assert tokens["cached"] > 0
         assert np.abs(kept - logits(fresh, about([1, 2], " Ann"))[0]).max() <= MOST_DIFFERENCE
+
+
+def test_a_window_that_holds_nothing_any_more_cannot_be_cut(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """llama.cpp says yes to the cut, and that there is no first position."""
+    with loaded(pair) as llm:
+        logits(llm, about([1, 2], "a dog"))
+        monkeypatch.setattr(llm._model._llama, "llama_memory_seq_pos_min", lambda memory, sequence: -1)
+        assert not llm._model.cut(5) and llm._model.cut(0)
 
 
 def test_a_cancelled_answer_leaves_nothing_wrong(pair: tuple[Path, Path]) -> None:

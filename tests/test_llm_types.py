@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,12 @@ pytest.importorskip("torch", reason="the extra [train] is not installed")
 
 from kinsight.bundle import LlmPart, pocket_folder, read_bundle
 from kinsight.llm import Generation, Llm, Picture, Text, Turn, load_llm
+from kinsight.llm.native import library
 from kinsight.types import Floats
 from kinsight_export.gguf_file import converter, to_gguf, to_mmproj
 from kinsight_export.mllm.vocabulary import PRETOKENIZER
 from talkers import device, part, picture
-from tiny_checkpoints import tiny_checkpoint
+from tiny_checkpoints import TINY, WINDOW, tiny_checkpoint
 
 pytestmark = pytest.mark.train
 TYPES = ("idefics3", "gemma3", "qwen2_5_vl", "lfm2_vl")
@@ -39,11 +41,20 @@ def described(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         llm = read_bundle(pocket_folder()).llm
         assert llm is not None
         return llm
-    folder = tmp_path_factory.mktemp(kind)
+    return converted(kind, tmp_path_factory.mktemp(kind))
+
+
+@pytest.fixture(scope="module")
+def windowed(tmp_path_factory: pytest.TempPathFactory) -> LlmPart:
+    """Gemma 3 with a sliding window that is left by most prompts."""
+    return converted("gemma3_window", tmp_path_factory.mktemp("window"))
+
+
+def converted(kind: str, folder: Path) -> LlmPart:
     checkpoint, tools = tiny_checkpoint(kind, folder / "checkpoint"), converter(Path("build/converter"))
     llm_file = to_gguf(checkpoint, folder / "llm.gguf", "f16", tools, PRETOKENIZER)
     made = part(llm_file, to_mmproj(checkpoint, folder / "mmproj.gguf", "f16", tools), "photo+references")
-    return replace(made, image_max_tokens=PICTURE_TOKENS[kind])
+    return replace(made, image_max_tokens=PICTURE_TOKENS[TINY[kind].kind])
 
 
 @dataclass(frozen=True)
@@ -54,20 +65,20 @@ class Asked:
     swapped: list[Turn] | None
 
 
-def conversations(rng: np.random.Generator) -> Iterator[Asked]:
+def conversations(rng: np.random.Generator, longer: int = 1) -> Iterator[Asked]:
     """Photo and references in any order, notes of any length, one to three turns; and earlier ones again."""
     earlier: list[Asked] = []
     while True:
         if not earlier or rng.random() > 0.3:
-            earlier.append(conversation(rng))
+            earlier.append(conversation(rng, longer))
             yield earlier[-1]
         else:
             yield earlier[int(rng.integers(len(earlier)))]
 
 
-def conversation(rng: np.random.Generator) -> Asked:
+def conversation(rng: np.random.Generator, longer: int) -> Asked:
     seeds = [int(seed) for seed in rng.choice(6, int(rng.integers(0, 4)), replace=False)]
-    notes = [f" Lala is a {'red ' * int(rng.integers(1, 5))}dog. " for _ in seeds]
+    notes = [f" Lala is a {'red ' * longer * int(rng.integers(1, 5))}dog. " for _ in seeds]
     talk = [Turn("user", (Text("Where is Lala?"),)), Turn("assistant", (Text("I do not know."),))]
     more = [turn for _ in range(int(rng.integers(0, 3))) for turn in talk]
     question = Turn("user", (Text(("Where is Rex?", "Is this a cup?", "Who?")[int(rng.integers(3))]),))
@@ -106,7 +117,39 @@ def small_caches(llm: Llm) -> None:
 
 
 def test_the_same_answers_with_caches_and_without(described: LlmPart, tmp_path: Path) -> None:
-    asked = conversations(np.random.default_rng(5))
+    same_answers(described, conversations(np.random.default_rng(5)), tmp_path)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_same_answers_beyond_a_sliding_window(
+    windowed: LlmPart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: bool
+) -> None:
+    """With memory for all that was read in every layer, as llama.cpp has it, and for the window only."""
+    llama = library().llama
+    defaults = llama.llama_context_default_params
+
+    def params() -> Any:
+        made = defaults()
+        made.swa_full = whole
+        return made
+
+    monkeypatch.setattr(llama, "llama_context_default_params", params)
+    with load_llm(windowed, device()) as llm:
+        assert llama.llama_model_n_swa(llm._model.handle) == WINDOW
+    same_answers(windowed, conversations(np.random.default_rng(5), 20), tmp_path)
+
+
+def test_that_window_is_left(windowed: LlmPart, tmp_path: Path) -> None:
+    """The same weights without it answer otherwise, but for prompts that are no longer than it."""
+    short, long = [Turn("user", (Text("Who?"),))], [Turn("user", (Text("Lala is a red dog. " * 20),))]
+    wide = converted("gemma3_wide", tmp_path)
+    with load_llm(windowed, device()) as narrow, load_llm(wide, device()) as other:
+        assert narrow.count(short) < WINDOW < narrow.count(long)
+        apart = [np.abs(logits(narrow, turns)[0] - logits(other, turns)[0]).max() for turns in (short, long)]
+    assert apart[0] <= MOST_DIFFERENCE and apart[1] > LEAST_SWAPPED
+
+
+def same_answers(described: LlmPart, asked: Iterator[Asked], tmp_path: Path) -> None:
     one_thread = device()
     differences, swaps, reused = [], [], 0
     with load_llm(described, one_thread) as fresh:

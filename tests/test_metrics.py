@@ -92,6 +92,20 @@ def test_find_names(text: str, names: list[str], written: list[str]) -> None:
     assert all(name_key(text[start:end]) == name_key(name) for name, start, end in hits)
 
 
+def test_names_begun() -> None:
+    text = "Cosimara, COSIMO’s Cosima. Ben-like Benny, Alma; Elo\u0308die Élodien, Ann  Leeds; 小花花"
+    names = ["Cosima", "Ben", "Al", "Élodie", "Ann Lee", "Ann", "小花"]
+    found = [(one.name, one.word, one.ending) for one in metrics.names_begun(text, names)]
+    assert found == [
+        ("Cosima", "Cosimara", "ra"),
+        ("Cosima", "COSIMO", None),
+        ("Ben", "Benny", "ny"),
+        ("Élodie", "Élodien", "n"),
+        ("Ann Lee", "Ann  Leeds", "ds"),
+    ]
+    assert metrics.names_begun("Cosima and Cosimara", ["Cosima", "Cosimara"]) == []
+
+
 def test_find_names_gives_the_spelling_of_the_text_or_else_the_first() -> None:
     hits = metrics.find_names("Alı, ali, ALI", ["Ali", "Alı", "ali"])
     assert hits == [("Alı", 0, 3), ("ali", 5, 8), ("Ali", 10, 13)]
@@ -384,6 +398,7 @@ NAN = math.nan
     ("function", "arguments", "message"),
     [
         (metrics.find_names, ("Lala", "Lala"), "one string"),
+        (metrics.names_begun, ("Lala", "Lala"), "one string"),
         (metrics.find_names, ("Lala", ["Bo", " \u200f"]), "visible character"),
         (metrics.names_published, ("Lala", "Lala"), "one string"),
         (metrics.caption_name_scores, ([], [], KNOWN), "n >= 1, got 0 and 0"),

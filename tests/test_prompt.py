@@ -260,6 +260,15 @@ def test_the_photo_comes_first_then_the_numbered_references() -> None:
     )
 
 
+@pytest.mark.parametrize("references", [[], [Reference(1, TOM)], [Reference(1, TOM), Reference(2, ANN)]])
+def test_what_all_questions_share_is_kept_up_to_its_last_word(references: list[Reference]) -> None:
+    opened = prompt.opening(np.zeros((4, 6, 3), np.uint8), references)
+    parts = (*opened, *prompt.asking("Where is Ann?", [Reference(3, ANN)], "Ann is here."))
+    kept = [row for row, part in enumerate(parts) if isinstance(part, Text) and part.kept]
+    assert kept == [len(opened) - 1]
+    assert prompt.opening(None, []) == ()
+
+
 def test_a_question_comes_after_who_only_it_names_and_the_facts() -> None:
     parts = prompt.asking("Where is Ann?", [Reference(2, ANN)], "I don't see Ann in this photo.")
     assert "".join(words_of(parts)) == (

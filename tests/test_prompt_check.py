@@ -13,6 +13,7 @@ from kinsight.prompt import (
     forbidden_names,
     free_names,
     made_up,
+    misspelled,
     scene_words,
     told,
     unused,
@@ -214,3 +215,29 @@ def test_what_denies(text: str) -> None:
 @pytest.mark.parametrize("text", ["Yes.", "Lala knows", "a note", "Nolan is here", "nothingness", ""])
 def test_what_does_not_deny(text: str) -> None:
     assert not denies(text)
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("Cosimara is on the left.", ["Cosimara"]),
+        ("I see Cosimara’s hat, and COSIMARA again.", ["Cosimara", "COSIMARA"]),
+        ("It is Mr. Cosimus.", []),  # the free name, with its last letter changed, as other languages inflect
+        ("Cosima’s hat, Cosimas Hut, the Cosimaes.", []),
+        ("The lalande is no name, a lalala neither.", []),
+        ("This is Lalandra.", ["Lalandra"]),
+        ("Lalas ball is red.", ["Lalas"]),  # of the forbidden one
+        ("This is Anselm, no, Anselmo, or Ansela.", ["Anselmo", "Ansela"]),
+        ("Tomorrow, Tommy. Tom-like, Tom’s.", ["Tommy"]),
+        ("Maybe they go to Anselmsville.", []),
+        ("Ann Leeds and Ann Lees.", ["Ann Leeds"]),
+        ("Косимара и Косиму видно.", ["Косимара"]),
+        ("Мяч Ивана рядом с Иваном, Ивановский нет.", ["Ивановский"]),
+        ("小花花在睡觉。", []),
+        ("راماز هنا.", ["راماز"]),
+    ],
+)
+def test_a_word_that_only_begins_like_a_name_is_made_up(answer: str, found: list[str]) -> None:
+    free = ["Cosima", "Ann Lee", "Tom", "Косима", "Иван", "小花"]
+    told = "She lives in Anselmsville. What will be tomorrow? May and Al are here."
+    assert misspelled(answer, free, ["Lala", "Anselm", "May", "Al", "راما"], told) == found

@@ -42,6 +42,14 @@ _QWEN_VISION = {
     "out_hidden_size": 64,
     "patch_size": 14,
 }
+_GEMMA = {**_TEXT, "head_dim": 16, "query_pre_attn_scalar": 16}
+_GEMMA_PICTURES = (
+    {**_VISION, "vision_use_head": False},
+    {"mm_tokens_per_image": 16},
+    {"image_seq_length": 16, "size": {"height": 64, "width": 64}},
+)
+WINDOW = 32
+"""Tokens that five of six layers of "gemma3_window" look back on."""
 TINY: dict[str, Architecture] = {
     "idefics3": Architecture(
         "idefics3",
@@ -50,12 +58,12 @@ TINY: dict[str, Architecture] = {
         {"scale_factor": 2},
         {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 64}},
     ),
-    "gemma3": Architecture(
-        "gemma3",
-        {**_TEXT, "head_dim": 16, "query_pre_attn_scalar": 16, "sliding_window": 512},
-        {**_VISION, "vision_use_head": False},
-        {"mm_tokens_per_image": 16},
-        {"image_seq_length": 16, "size": {"height": 64, "width": 64}},
+    "gemma3": Architecture("gemma3", {**_GEMMA, "sliding_window": 512}, *_GEMMA_PICTURES),
+    "gemma3_window": Architecture(
+        "gemma3", {**_GEMMA, "num_hidden_layers": 6, "sliding_window": WINDOW}, *_GEMMA_PICTURES
+    ),
+    "gemma3_wide": Architecture(
+        "gemma3", {**_GEMMA, "num_hidden_layers": 6, "sliding_window": 1024}, *_GEMMA_PICTURES
     ),
     "qwen2_5_vl": Architecture(
         "qwen2_5_vl",
@@ -92,15 +100,17 @@ TINY: dict[str, Architecture] = {
         {"encoder_patch_size": 16, "downsample_factor": 2},
     ),
 }
-"""By transformers' model type."""
+"""By transformers' model type; and Gemma 3 with a window that prompts leave, and the same without."""
 
 
 def tiny_checkpoint(kind: str, folder: Path, seed: int = 3) -> Path:
     """Writes a checkpoint of that type; about a megabyte."""
     folder.mkdir(parents=True, exist_ok=True)
-    controls = KINDS[kind].controls
-    words = _merged(folder, controls) if kind == "gemma3" else trained(LINES, 400, ("<|end|>", *controls))
-    return write_checkpoint(TINY[kind], words, folder, seed)
+    row = TINY[kind]
+    controls = KINDS[row.kind].controls
+    merged = row.kind == "gemma3"
+    words = _merged(folder, controls) if merged else trained(LINES, 400, ("<|end|>", *controls))
+    return write_checkpoint(row, words, folder, seed)
 
 
 def _merged(folder: Path, controls: tuple[str, ...]) -> Words:

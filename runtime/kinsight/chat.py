@@ -206,7 +206,10 @@ class Chat:
             fault = f"it names {', '.join(sorted(wrong))}"
         elif grounds.listed and prompt.denies(text) != prompt.denies(grounds.plain) and grounds.told:
             fault = "it denies" if prompt.denies(text) else "it does not deny"
-        return fault or (self._ungrounded(text, grounds) if self._from_words(grounds) else "")
+        told = prompt.told(grounds.listed, grounds.facts_words, grounds.question)
+        if not fault and (made_up := prompt.misspelled(text, grounds.free, grounds.forbidden, told)):
+            fault = f"it makes up {', '.join(made_up)}"
+        return fault or (self._ungrounded(text, told, grounds) if self._from_words(grounds) else "")
 
     def _from_words(self, grounds: Grounds) -> bool:
         """Whether an answer may hold nothing but what was told: no picture can tell more."""
@@ -214,9 +217,8 @@ class Chat:
             return bool(grounds.listed)
         return self._blind or (grounds.asked.kind == "other" and grounds.told_of_the_asked)
 
-    def _ungrounded(self, text: str, grounds: Grounds) -> str:
+    def _ungrounded(self, text: str, told: str, grounds: Grounds) -> str:
         """What an answer from words alone makes up or leaves out, in words; "" where it keeps to them."""
-        told = prompt.told(grounds.listed, grounds.facts_words, grounds.question)
         if added := prompt.made_up(text, f"{told} {prompt.NOTHING_TOLD}"):
             return f"it adds {', '.join(added[:3])}"
         if grounds.facts is None and prompt.denies(text) and not grounds.told:

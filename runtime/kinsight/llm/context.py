@@ -16,8 +16,8 @@ from kinsight.llm.vision import VisionEncoder
 class Context:
     """A model's memory of one conversation, with the picture encoder that fills it.
 
-    `states` keeps the whole state after the last picture of a prompt: for models whose memory cannot be cut
-    (sliding windows, recurrent layers), and for the next process that asks about the same pictures.
+    `states` keeps the whole state at a prompt's anchor, after photo and references: for models whose memory
+    cannot be cut (sliding windows, recurrent layers), and for the next process that asks about the photo.
     """
 
     def __init__(self, model: Model, vision: VisionEncoder | None, states: Blobs, identity: str) -> None:
@@ -34,7 +34,7 @@ class Context:
         Raises CancelledError between two batches and between two pictures; then what was read is held.
         """
         cells = prompt.cells
-        anchor = _after_the_last_picture(cells)
+        anchor = prompt.anchor
         try:
             with tally.timed("prefill"):
                 kept = self._keep(cells, anchor)
@@ -136,7 +136,3 @@ class Context:
 
 def _position(cells: Sequence[Cell]) -> int:
     return sum(cell.positions for cell in cells)
-
-
-def _after_the_last_picture(cells: Sequence[Cell]) -> int:
-    return max((row for row, cell in enumerate(cells, 1) if cell.is_picture), default=0)

@@ -22,7 +22,7 @@ from kinsight.llm.model import Model
 from kinsight.llm.native import MEND_FILE, PACKAGE, library
 from kinsight.llm.picking import Picker
 from kinsight.llm.pictures import PictureCost
-from kinsight.llm.spans import PictureSpan, Prompt, TextSpan
+from kinsight.llm.spans import PictureSpan, Prompt
 from kinsight.llm.stream import CancelledError, OneAtATime, Stream, Tally
 from kinsight.llm.template import SAMPLE, ChatTemplate
 from kinsight.llm.turns import Control, Generation, Part, Picture, Text, Turn
@@ -225,7 +225,7 @@ class Llm:
         words = [part for part in parts if not isinstance(part, Picture)]
         if len(words) < len(parts):
             raise ModelError(*_BLIND)
-        return Prompt([TextSpan(tuple(self._words.tokens(part))) for part in words])
+        return Prompt([self._words.span(part) for part in words])
 
     def _check_open(self) -> None:
         if self._model.closed:

@@ -71,7 +71,7 @@ def budget_of(part: LlmPart, device: DeviceConfig) -> Budget:
             "compute buffers": _compute_bytes(header, part, device),
             "picture encoder": eyes.bytes if eyes else 0,
             "picture buffers": _picture_bytes(eyes, part.image_max_tokens or 0) if eyes else 0,
-            "kept pictures and states": pictures_bytes(part, header) + states_bytes(kv) if eyes else 0,
+            "kept pictures and states": pictures_bytes(part, header) + states_bytes(kv),
         }
     )
 

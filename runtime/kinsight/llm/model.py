@@ -102,14 +102,15 @@ class Model:
     def cut(self, position: int) -> bool:
         """Forgets everything from a position on; False where that does not leave what was before it.
 
-        A sliding window may have lost what it would look back on though llama.cpp says yes, and recurrent
-        layers cannot go back at all.
+        A sliding window may have lost what it would look back on, or everything, though llama.cpp says yes,
+        and recurrent layers cannot go back at all.
         """
         memory = self._llama.llama_get_memory(self.context)
         if not self._llama.llama_memory_seq_rm(memory, 0, position, -1):
             return False
         window = self._llama.llama_model_n_swa(self.handle)
-        return bool(self._llama.llama_memory_seq_pos_min(memory, 0) <= max(0, position - window))
+        first = self._llama.llama_memory_seq_pos_min(memory, 0)  # -1: a window holds nothing any more
+        return position == 0 or 0 <= first <= max(0, position - window)
 
     @property
     def state_bytes(self) -> int:

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Protocol
 
 
@@ -17,17 +18,13 @@ class Cell:
     positions: int  # by which it moves the next one on
     tokens: int  # that it takes
 
-    @property
-    def is_picture(self) -> bool:
-        """Whether it is no token."""
-        return isinstance(self.what, str)
-
 
 @dataclass(frozen=True)
 class TextSpan:
     """Tokens that follow each other in a prompt."""
 
     tokens: tuple[int, ...]
+    kept: bool = field(default=False, compare=False)  # the state after it is wanted again
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -84,6 +81,15 @@ class Prompt:
         return tuple(cell for span in self.spans for cell in span.cells)
 
     @property
+    def anchor(self) -> int:
+        """Steps after which the state is kept: up to a text that asks for it, or to the last picture."""
+        ends = accumulate(len(span.cells) for span in self.spans)
+        rows = list(zip(self.spans, ends, strict=True))
+        kept = [end for span, end in rows if _is_kept(span)]
+        pictures = [end for span, end in rows if isinstance(span, PictureSpan)]
+        return max(kept or pictures, default=0)
+
+    @property
     def ends_in_text(self) -> bool:
         """Whether there are logits after it: a picture alone gives none."""
         return bool(self.spans) and isinstance(self.spans[-1], TextSpan) and len(self.spans[-1]) > 0
@@ -93,16 +99,22 @@ class Prompt:
         self._close()
 
 
+def _is_kept(span: Span) -> bool:
+    return isinstance(span, TextSpan) and span.kept
+
+
 def _merged(spans: Sequence[Span]) -> Iterator[Span]:
-    """Texts that follow each other as one, so that the model reads them at once."""
+    """Texts that follow each other as one, so that the model reads them at once; up to one that is kept."""
     tokens: tuple[int, ...] = ()
     for span in spans:
         if isinstance(span, TextSpan):
             tokens += span.tokens
-            continue
+            if not span.kept:
+                continue
         if tokens:
-            yield TextSpan(tokens)
+            yield TextSpan(tokens, _is_kept(span))
         tokens = ()
-        yield span
+        if isinstance(span, PictureSpan):
+            yield span
     if tokens:
         yield TextSpan(tokens)

@@ -18,6 +18,8 @@ class Text:
     """Words of the user or the store: always plain text, never a control token. Tokenised on its own."""
 
     text: str
+    kept: bool = field(default=False, compare=False)
+    """Other prompts begin as this one does up to its end, so the model's state there is kept for them."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class VisionEncoder:
                 if isinstance(part, Picture):
                     spans += self._spans(part, scratch)
                 else:
-                    spans.append(TextSpan(tuple(self._model.vocabulary.tokens(part))))
+                    spans.append(self._model.vocabulary.span(part))
             return Prompt(spans, scratch.pop_all())
 
     def _spans(self, picture: Picture, scratch: ExitStack) -> list[Span]:

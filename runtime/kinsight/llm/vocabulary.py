@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kinsight.llm.native import library
+from kinsight.llm.spans import TextSpan
 from kinsight.llm.turns import Control, Part, Text
 
 
@@ -77,6 +78,10 @@ class Vocabulary:
             if count >= 0:
                 return list(ids[:count])
             room = -count
+
+    def span(self, part: Text | Control) -> TextSpan:
+        """One part as it stands in a prompt."""
+        return TextSpan(tuple(self.tokens(part)), isinstance(part, Text) and part.kept)
 
     def reserve(self, controls: Iterable[Control]) -> None:
         """Keeps what a chat template is made of out of user text, even where it is called user-defined."""

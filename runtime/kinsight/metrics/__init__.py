@@ -6,7 +6,7 @@ measure in a way of their own has two functions: as published, and corrected.
 """
 
 from .captions import NameScore, absent_naming_rate, caption_name_scores, caption_name_scores_published
-from .names import find_names, names_mentioned, names_published
+from .names import find_names, names_begun, names_mentioned, names_published
 from .scores import (
     Curve,
     accept_curve,
@@ -35,6 +35,7 @@ __all__ = [
     "expected_calibration_error",
     "find_names",
     "iou",
+    "names_begun",
     "names_mentioned",
     "names_published",
     "open_set_f1",

@@ -13,6 +13,10 @@ from .checks import no_lone_string
 NameKey = tuple[str, ...]
 """What two spellings of one name have in common: its folded grapheme clusters."""
 
+_SHORTEST, _LONG = (
+    3,
+    5,
+)  # characters of a name that `names_begun` looks for, and of one that may end otherwise
 _ZERO_WIDTH_JOINER = "\u200d"
 # Beside marks: joiners, Hangul vowels and finals, skin tones.
 _EXTENDS = re.compile("[\u200c\u200d\u1160-\u11ff\U0001f3fb-\U0001f3ff]")
@@ -62,6 +66,45 @@ def find_names(text: str, names: Iterable[str]) -> list[tuple[str, int, int]]:
             start, end = units[row].start, units[row + len(hit) - 1].end
             found.append((_as_written(text[start:end], spellings[hit]), start, end))
         row += len(hit) if hit else 1
+    return found
+
+
+class Begun(NamedTuple):
+    """A word that begins like a name and goes on otherwise: "Cosimara" or "Cosimo" for "Cosima"."""
+
+    name: str  # as given
+    word: str  # as in the text
+    ending: str | None  # what stands behind the name; None where its last letter is another one
+
+
+def names_begun(text: str, names: Iterable[str]) -> list[Begun]:
+    """The words of a text that begin like a name, in reading order, and are none of the names themselves.
+
+    All of a name is there, of five characters and more also all but the last; names of less than three are
+    not looked for. Compared as in `find_names`, and like there, where a script writes no spaces, a name has
+    no word that could go on.
+    """
+    keys = {name: name_key(name) for name in no_lone_string("names", names)}
+    roots: dict[str, list[tuple[str, NameKey]]] = {}
+    for name, key in keys.items():
+        if len(key) >= _SHORTEST:
+            roots.setdefault(key[0], []).append((name, key[:-1] if len(key) >= _LONG else key))
+    whole, units = set(keys.values()), _units(text)
+    folded = tuple(unit.folded for unit in units)
+    found = []
+    for row in range(len(units)):
+        for name, root in roots.get(folded[row], []) if _splits(units, row) else []:
+            end = row + len(root)
+            if folded[row:end] != root:
+                continue
+            while not _splits(units, end):
+                end += 1
+            if end == row + len(root) or folded[row:end] in whole:
+                continue
+            past = row + len(keys[name])
+            goes_on = folded[row:past] == keys[name]
+            ending = text[units[past].start : units[end - 1].end] if goes_on else None
+            found.append(Begun(name, text[units[row].start : units[end - 1].end], ending))
     return found
 
 

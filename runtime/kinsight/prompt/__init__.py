@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kinsight.llm import Picture, Text, Turn
-from kinsight.prompt.check import denies, fault, forbidden_names, free_names, made_up, unused
+from kinsight.prompt.check import denies, fault, forbidden_names, free_names, made_up, misspelled, unused
 from kinsight.prompt.facts import Facts, Seen, a_thing, facts_of, notable, place, position, share, wrong_names
 from kinsight.prompt.question import Asked, means_someone, read
 from kinsight.prompt.say import (
@@ -40,6 +40,7 @@ __all__ = [
     "joined",
     "made_up",
     "means_someone",
+    "misspelled",
     "notable",
     "opening",
     "place",
@@ -76,14 +77,17 @@ class Reference:
 
 
 def opening(photo: Pixels | None, references: Sequence[Reference]) -> Parts:
-    """What all questions about a photo have in common, so that it is computed once: photo, then references.
+    """What all questions about a photo have in common, so that it is read once: photo, then references.
 
     Every text that a user wrote is a part of its own, so nothing in it can act as a template or a picture.
     """
     parts: list[Text | Picture] = []
     if photo is not None:
         parts += [Text("Photo: "), Picture(photo), Text("\n")]
-    return (*parts, *_listed(references))
+    parts += _listed(references)
+    if parts and isinstance(last := parts[-1], Text):
+        parts[-1] = replace(last, kept=True)
+    return tuple(parts)
 
 
 def asking(question: str, references: Sequence[Reference], facts: str) -> Parts:

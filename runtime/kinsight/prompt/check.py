@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kinsight.metrics import names_mentioned
+from kinsight.metrics import names_begun, names_mentioned
 from kinsight.prompt.facts import Facts, a_thing, wrong_names
 from kinsight.prompt.question import Asked
 from kinsight.prompt.say import FUNCTION_WORDS, best_sentence, fitting_sentence, stems, words
@@ -38,6 +38,8 @@ _PHOTO_WORDS = """
 image know photo picture see seen shown shows sure thing visible yes located position side maybe perhaps
 there's it's that's he's she's don't isn't aren't doesn't can't cannot
 """
+_VOWELS = "aeiouyаеёиоуыэюяіїєαεηιουωάέήίόύώ"
+_INFLECTED = re.compile(rf".e?s|[^\Wa-z\d_{_VOWELS}]\w{{1,2}}", re.I)
 _ALLOWED = FUNCTION_WORDS | frozenset(_PHOTO_WORDS.split())
 
 
@@ -98,6 +100,22 @@ def made_up(answer: str, told: str) -> list[str]:
     """
     known = set(words(told))
     return [word for word in words(answer) if word not in known and word not in _ALLOWED]
+
+
+def misspelled(answer: str, free: Sequence[str], forbidden: Sequence[str], told: str) -> list[str]:
+    """The words that begin like a known name and are none, nor told: "Cosimara" where Cosima is known.
+
+    A model that may not say a name, or cannot spell it, goes on otherwise in the midst of it. What is written
+    small is an ordinary word. A free name may be inflected: by s or es; in other scripts than Latin by up to
+    two letters after a consonant; its last letter may change. A forbidden one may not.
+    """
+    known, found = set(words(told)) | _ALLOWED, []
+    for begun in names_begun(answer, [*free, *forbidden]):
+        inflected = begun.ending is None or _INFLECTED.fullmatch(begun.name[-1] + begun.ending)
+        ordinary = begun.word[0].islower() or set(words(begun.word)) <= known
+        if not ordinary and not (inflected and begun.name in free):
+            found.append(begun.word)
+    return list(dict.fromkeys(found))
 
 
 def unused(answer: str, question: str, concepts: Sequence[Concept]) -> list[str]:
