@@ -18,7 +18,8 @@ HALVES = {
 
 FLOORS = {
     "ground": {
-        *("types", "errors", "config", "machine", "tomlread", "tomlwrite", "bundle", "home", "metrics"),
+        *("types", "errors", "closing", "config", "machine", "tomlread", "tomlwrite", "bundle", "home"),
+        "metrics",
         "calibration",
     },
     "engines": {"session", "llm", "index", "store", "image"},

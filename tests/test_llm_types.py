@@ -79,12 +79,14 @@ def conversations(rng: np.random.Generator, longer: int = 1) -> Iterator[Asked]:
 def conversation(rng: np.random.Generator, longer: int) -> Asked:
     seeds = [int(seed) for seed in rng.choice(6, int(rng.integers(0, 4)), replace=False)]
     notes = [f" Lala is a {'red ' * longer * int(rng.integers(1, 5))}dog. " for _ in seeds]
+    kept = rng.random() < 0.5  # the state after the last note, and not after the last picture
     talk = [Turn("user", (Text("Where is Lala?"),)), Turn("assistant", (Text("I do not know."),))]
     more = [turn for _ in range(int(rng.integers(0, 3))) for turn in talk]
     question = Turn("user", (Text(("Where is Rex?", "Is this a cup?", "Who?")[int(rng.integers(3))]),))
 
     def asked(order: list[int]) -> list[Turn]:
-        parts = [one for seed, note in zip(order, notes, strict=True) for one in (shown(seed), Text(note))]
+        texts = [Text(note, kept=kept and note is notes[-1]) for note in notes]
+        parts = [one for seed, note in zip(order, texts, strict=True) for one in (shown(seed), note)]
         opened = Turn("user", (*parts, Text("Who is this?")))
         return [opened, Turn("assistant", (Text("This is Lala."),)), *more, question]
 

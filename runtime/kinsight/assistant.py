@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from kinsight.bundle import Bundle, find_bundle, pocket_folder, read_bundle, read_cohort, verify_bundle
+from kinsight.closing import Closing
 from kinsight.config import DeviceConfig, load_device
 from kinsight.errors import BundleError, MissingPackage, ModelError
 from kinsight.evidence import Memory
@@ -67,7 +67,7 @@ class Eyed:
     faces: Floats | None = None  # float32 (n + 1, face dim), zeros where none is seen; None: nobody looked
 
 
-class Assistant:
+class Assistant(Closing):
     """Knows what the store knows and sees with the bundle's models; these load at first use."""
 
     def __init__(
@@ -103,14 +103,6 @@ class Assistant:
         verify_bundle(bundle, home.cache)
         reasons = f"bundle {bundle.name}: {reason}", f"device {device.name}: {device.reason}"
         return Assistant(home, bundle, device, reasons, choices.key, choices.worker)
-
-    def __enter__(self) -> Assistant:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Frees the models and the store."""

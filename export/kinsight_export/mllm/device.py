@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
 from kinsight.bundle import LlmPart
+from kinsight.closing import Closing
 from kinsight.config import DeviceConfig
 from kinsight.errors import ModelError
 from kinsight.llm import Part, Picture, Turn
@@ -53,7 +53,7 @@ def album() -> Blobs:
     return Blobs(None, _SEEN, 0)
 
 
-class Device:
+class Device(Closing):
     """A GGUF model, with its picture encoder where there is one; a context manager that gives memory back."""
 
     def __init__(
@@ -74,14 +74,6 @@ class Device:
         )
         words = self.words
         self.template = ChatTemplate(words.chat_template, words.bos, words.eos, words.adds_bos)
-
-    def __enter__(self) -> Device:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Gives all memory back."""

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from kinsight.closing import Closing
 from kinsight.errors import MissingPackage, ModelError
 from kinsight.image import encode_jpeg
 from kinsight.llm import Picture, Turn
@@ -55,7 +55,7 @@ class Question:
     tokens: int  # of the answer
 
 
-class Stock:
+class Stock(Closing):
     """A loaded `llama_cpp.Llama` with its handler; a context manager."""
 
     def __init__(self, part: LlmPart, threads: int) -> None:
@@ -73,12 +73,8 @@ class Stock:
         )
         self.load_ms = 1e3 * (time.perf_counter() - started)
 
-    def __enter__(self) -> Stock:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Gives all memory back."""
         self._llama.close()
 
     def ask(self, turns: Sequence[Turn]) -> Took:
@@ -132,7 +128,7 @@ class _Staged:
             self.seconds += time.perf_counter() - started
 
 
-class Checkpoint:
+class Checkpoint(Closing):
     """transformers on the checkpoint that a bundle was made from, in another process; a context manager."""
 
     def __init__(self, folder: Path, part: LlmPart, threads: int) -> None:
@@ -151,14 +147,6 @@ class Checkpoint:
             stack.callback(self._process.kill)
             self.dtype: str = self._call(Opening(folder.absolute(), part.image_max_tokens or 1, threads))
             self._close = stack.pop_all().close
-
-    def __enter__(self) -> Checkpoint:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends the process."""

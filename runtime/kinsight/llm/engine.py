@@ -8,9 +8,9 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from kinsight.closing import Closing
 from kinsight.errors import ModelError
 from kinsight.llm.answer import AnswerText, is_loop
 from kinsight.llm.bare import bare_decode
@@ -54,7 +54,7 @@ def load_llm(part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> 
     return Llm(part, device, cache)
 
 
-class Llm:
+class Llm(Closing):
     """A language model that answers turns; born ready, a context manager that gives its memory back."""
 
     def __init__(self, part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> None:
@@ -73,14 +73,6 @@ class Llm:
         identity = identity_of(part, device)
         self._vision = VisionEncoder(part, self._model, device, self._pictures, identity) if sees else None
         self._context = Context(self._model, self._vision, self._states, identity)
-
-    def __enter__(self) -> Llm:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Gives all memory back, after an answer that another thread is reading; harmless when done twice."""

@@ -14,9 +14,9 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from kinsight.closing import Closing
 from kinsight.errors import ModelError
 from kinsight.llm.judging import YES_NO, Choices, Score
 from kinsight.llm.memory import Held
@@ -145,7 +145,7 @@ class Worker:
         return ModelError(f"{problem} ({reason[:200]})" if reason else problem, _MEND)
 
 
-class WorkerLlm:
+class WorkerLlm(Closing):
     """A language model as `Llm` is one, in a process of its own that is started anew when it ended."""
 
     def __init__(self, part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> None:
@@ -155,14 +155,6 @@ class WorkerLlm:
         self._turn = OneAtATime()
         self._numbers = itertools.count(1)
         self._worker: Worker | None = Worker(self._wanted)
-
-    def __enter__(self) -> WorkerLlm:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def process_id(self) -> int | None:

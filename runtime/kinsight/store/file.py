@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 from sqlite_utils import Database
 
+from kinsight.closing import Closing
 from kinsight.errors import StoreBusy, StoreError
 from kinsight.store import reading
 from kinsight.store.journal import Change
@@ -22,7 +22,7 @@ from kinsight.store.workplace import sweep, workplace_of
 Opened = TypeVar("Opened", bound="StoreFile")
 
 
-class StoreFile:
+class StoreFile(Closing):
     """One SQLite file: `open` it, close it, or use it in a `with`.
 
     Several threads may share it, several processes may have it open. Every method raises StoreBusy where
@@ -72,14 +72,6 @@ class StoreFile:
         """Close the file; nothing has to be saved."""
         with self._lock, plain_errors(self.path):
             self._connection.close()
-
-    def __enter__(self: Opened) -> Opened:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def generation(self) -> int:
         """A number that grows with every change; what was made from an older one is stale."""
