@@ -142,3 +142,23 @@ def test_without_the_package(kinsight: Terminal, tmp_path: Path, monkeypatch: py
     assert said.code == 1 and 'run pip install "kinsight[vault]"' in said.err
     assert not (tmp_path / "key").exists()
     assert json.loads(fine(kinsight("vault", "status", "--json")).out)["encrypted"] is False
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_store_that_lost_its_beginning_is_damaged_not_plain(
+    kinsight: Terminal, lala: Path, tmp_path: Path, encrypted: bool
+) -> None:
+    fine(kinsight("remember", lala, "--name", "Lala"))
+    if encrypted:
+        fine(kinsight("vault", "on", "--key-file", tmp_path / "a key"))
+    store = kinsight.home / "store.db"
+    with store.open("r+b") as file:
+        file.write(bytes(100))
+    left = store.read_bytes()
+    for words in (("vault", "status"), ("vault", "on", "--key-file", tmp_path / "another key")):
+        said = kinsight("-q", *words)
+        assert (said.code, said.out) == (1, "")
+        assert "is damaged: it does not begin like a database: put a backup in its place" in said.err
+        assert said.err.count("\n") == 1
+    assert store.read_bytes() == left
+    assert not (tmp_path / "another key").exists()

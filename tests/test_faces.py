@@ -137,6 +137,38 @@ def test_face_vectors_follow_their_view(
     assert not any(vector in file.read_bytes() for file in home.rglob("*") if file.is_file())
 
 
+def test_the_album_knows_persons_by_their_faces(
+    host: Assistant, blob_photo: BlobPhoto, home: Path, tiny_bundle: Path, device: DeviceConfig
+) -> None:
+    looks = {("yellow", "ann"): 1, ("green", "zoe"): 0, ("green", ""): 0, ("green", "ann"): 1}
+    photos = [person(blob_photo, *look) for look in looks]
+    host.remember(person(blob_photo, "green", "ann"), Lesson("Ann", "person"))
+    with Assistant(open_home(home), read_bundle(tiny_bundle), device) as faceless:
+        faceless.album.add(photos)
+        assert len(faceless.album.find_names(["Ann"], 9)) == 3  # whoever is green
+    assert host.album.unseen() == 4
+    assert host.album.add(photos).added == 4 and host.album.unseen() == 0
+    assert host.album.add(photos).known == 4
+    found = {Path(one.photo.path) for one in host.album.find_names(["Ann"], 9)}
+    assert found == {photo for photo, there in zip(photos, looks.values(), strict=True) if there}
+    assert [Path(one.photo.path) for one, _ in host.album.perhaps("Ann", 9)] == [photos[2]]
+
+
+def test_whom_only_the_face_shows_leaves_the_album_with_the_face(
+    host: Assistant, blob_photo: BlobPhoto, home: Path
+) -> None:
+    others = [person(blob_photo, "yellow", "ann"), person(blob_photo, "yellow", "zoe")]
+    host.album.add(others)
+    (faces,) = [vectors for vectors in host.album.shots().faces.values() if vectors.any()][:1]
+    host.remember(person(blob_photo, "green", "ann"), Lesson("Ann", "person"))
+    host.memory()
+    assert host.forget("Ann").photos == 1
+    (left,) = host.store.album.photos()
+    assert Path(left.path) == others[1]
+    vector = faces[faces.any(axis=1)][0].astype("<f4").tobytes()
+    assert not any(vector in file.read_bytes() for file in home.rglob("*") if file.is_file())
+
+
 def test_the_files_are_checked(seeing: Bundle, tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     shutil.copytree(seeing.folder, folder)

@@ -167,7 +167,6 @@ class Assistant(Closing):
     def see(self, photo: Photo) -> Eyed:
         """Detects and embeds; the last few photos are remembered by their hash."""
         from kinsight.embed import embed_scene
-        from kinsight.faces import face_vectors
 
         detector, embedder = self.detector, self.embedder
         key = photo.sha256, detector.part.labels
@@ -180,9 +179,8 @@ class Assistant(Closing):
         vectors = embed_scene(photo, regions, embedder)
         embedded = time.perf_counter()
         timings = {"detect": 1e3 * (detected - started), "embed": 1e3 * (embedded - detected)}
-        faces = None
-        if self.bundle.faces:
-            faces = face_vectors(photo, regions, self.face_models, self.bundle.faces.dim)
+        faces = self.faces_in(photo, regions)
+        if faces is not None:
             timings["faces"] = 1e3 * (time.perf_counter() - embedded)
         self._eyed[key] = Eyed(regions, vectors, timings, faces)
         if len(self._eyed) > _SCENES_KEPT:
@@ -224,6 +222,13 @@ class Assistant(Closing):
         from kinsight.album import Album
 
         return Album(self.store, self)
+
+    def faces_in(self, photo: Photo, regions: Regions) -> Floats | None:
+        """The faces in n regions and the whole photo, as in recall; None where the bundle sees none."""
+        from kinsight.faces import face_vectors
+
+        part = self.bundle.faces
+        return face_vectors(photo, regions, self.face_models, part.dim) if part else None
 
     def recognise(self, regions: Regions, vectors: Floats, faces: Floats | None = None) -> Recognised:
         """Who is who: n regions, float32 (n + 1, dim) of these and the whole photo; `faces` as in recall."""

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kinsight.album.eyes import Eyes
+from kinsight.album.eyes import Eyes, recogniser_id
 from kinsight.calibration import needed_similarity
 from kinsight.embed import embed_scenes
 from kinsight.errors import PhotoError
@@ -82,9 +82,15 @@ class Adder:
         """Raises BundleError where the bundle was never calibrated: what is alike could not be told."""
         calibration = eyes.rules.calibration
         part = eyes.embedder.part
-        self._seer = Seer(part.id, needed_similarity(calibration.unsure_probability, calibration))
+        faces = eyes.rules.faces
+        alike = needed_similarity(faces.unsure_probability, faces) if faces else 1.0
+        self._seer = Seer(
+            part.id,
+            needed_similarity(calibration.unsure_probability, calibration),
+            Seer(recogniser_id(eyes), alike) if recogniser_id(eyes) else None,
+        )
         self._store, self._eyes, self._progress = store, eyes, progress
-        seen = [photo for photo in store.album.photos() if photo.embedder_id == part.id]
+        seen = [photo for photo in store.album.photos() if is_seen(photo, eyes)]
         self._by_stamp = {photo.stamp for photo in seen}
         self._by_hash: dict[str, AlbumPhoto | None] = {photo.sha256: photo for photo in seen}
 
@@ -155,6 +161,7 @@ class Adder:
         photos = [read.photo for read in fresh if read.photo is not None]
         regions = [self._eyes.detector.detect(photo.pixels) for photo in photos]
         vectors = embed_scenes(photos, regions, self._eyes.embedder)
+        faces = [self._eyes.faces_in(photo, seen) for photo, seen in zip(photos, regions, strict=True)]
         stamps = [read.stamp for read in fresh]
         return [
             NewPhoto(
@@ -167,9 +174,16 @@ class Adder:
                 seen,
                 rows,
                 stamp.above,
+                face,
             )
-            for stamp, photo, seen, rows in zip(stamps, photos, regions, vectors, strict=True)
+            for stamp, photo, seen, rows, face in zip(stamps, photos, regions, vectors, faces, strict=True)
         ]
+
+
+def is_seen(photo: AlbumPhoto, eyes: Eyes) -> bool:
+    """Whether a photo was looked at with this embedder, and for faces where the bundle sees them."""
+    faces = recogniser_id(eyes) in ("", photo.recogniser_id)
+    return photo.embedder_id == eyes.embedder.part.id and faces
 
 
 def _full(fresh: Sequence[_Read]) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kinsight.album import inbox, sheet
-from kinsight.album.adding import Added, Adder, Progress
-from kinsight.album.eyes import Eyes
+from kinsight.album.adding import Added, Adder, Progress, is_seen
+from kinsight.album.eyes import Eyes, recogniser_id
 from kinsight.album.finding import Found, accepted, nearest, perhaps, with_names
 from kinsight.album.inbox import Group
 from kinsight.embed import embed_scene
@@ -35,8 +35,8 @@ class Album:
         return Adder(self._store, self._eyes, progress).add(paths)
 
     def unseen(self) -> int:
-        """Photos of the album that another embedder saw, so that they cannot be found with this one."""
-        return sum(photo.embedder_id != self._embedder_id for photo in self._store.album.photos())
+        """Photos that another bundle saw: with this one they cannot be found, or not by their faces."""
+        return sum(not is_seen(photo, self._eyes) for photo in self._store.album.photos())
 
     def find_text(self, text: str, limit: int) -> list[Found]:
         """The photos that fit these words best, or a thing in them; ModelError without a text tower."""
@@ -128,7 +128,7 @@ class Album:
     def shots(self) -> Shots:
         """Everything that this embedder saw; read again only when the store has changed."""
         if self._shots is None or self._shots.generation != self._store.album.generation():
-            self._shots = self._store.album.shots(self._embedder_id)
+            self._shots = self._store.album.shots(self._embedder_id, recogniser_id(self._eyes))
         return self._shots
 
     @property

@@ -51,7 +51,10 @@ def nearest(
 
 
 def resembling(shots: Shots, concept_id: int | None, eyes: Eyes) -> list[int]:
-    """Photos in which somebody, or the concept with this id, may be recognised; the others need no recall."""
+    """Photos in which somebody, or the concept with this id, may be recognised; the others need no recall.
+
+    A face may be known in any clothes, so a photo with faces is among them.
+    """
     stored = eyes.views()
     mine = stored.view_concepts == concept_id if concept_id is not None else slice(None)
     views = stored.views[mine]
@@ -61,14 +64,15 @@ def resembling(shots: Shots, concept_id: int | None, eyes: Eyes) -> list[int]:
     least = needed_similarity(calibration.unsure_probability, calibration) - _SLACK
     near = np.append(_near(shots.vectors, views, least), _near(shots.whole, views, least))
     photos = np.append(shots.photo_of(), np.arange(len(shots.photos)))
-    return [int(photo) for photo in np.unique(photos[near])]
+    faces = [photo for photo, vectors in shots.faces.items() if vectors.any()]
+    return [int(photo) for photo in np.union1d(photos[near], np.array(faces, np.int64))]
 
 
 def recognised(shots: Shots, photo: int, eyes: Eyes) -> Recognised:
     """Who is who in a photo of the album, from the vectors that are kept."""
     rows = list(shots.rows(photo))
     vectors = np.concatenate([shots.vectors[rows], shots.whole[photo : photo + 1]])
-    return eyes.recognise(shots.regions.take(rows), vectors)
+    return eyes.recognise(shots.regions.take(rows), vectors, shots.faces.get(photo))
 
 
 def accepted(shots: Shots, photo: int, eyes: Eyes) -> dict[int, tuple[Match, Box | None]]:

@@ -145,6 +145,12 @@ def _photos_of(db: Database, concept: Concept, keys: set[str], others: Sequence[
         ):
             if photo_id not in found and (views @ np.frombuffer(vector, "<f4") >= alike).any():
                 found.add(photo_id)
+        for photo_id, vectors in db.execute(
+            "select photo_id, vectors from album_face where recogniser_id = ?", (embedder_id,)
+        ):
+            faces = np.frombuffer(vectors, "<f4").reshape(-1, views.shape[1])
+            if (views @ faces.T >= alike).any():
+                found.add(photo_id)
     return found
 
 

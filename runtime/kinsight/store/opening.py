@@ -128,7 +128,7 @@ def _connect(path: Path, timeout: float, key: KeySource | None) -> Connection:
         salt = salt_of(first.bytes)
         cipher = "" if salt is None else (key or key_from_environment)(path).cipher(salt)
         if first.fresh:
-            _refuse_damaged(path, first.bytes, encrypted=bool(cipher))
+            refuse_damaged(path, first.bytes, encrypted=bool(cipher))
         db = database(path, timeout, cipher)
         if cipher:
             _refuse_wrong_key(db, path, cipher, first)
@@ -227,7 +227,7 @@ def _migrate(db: Database) -> None:
         raise
 
 
-def _refuse_damaged(path: Path, first: bytes, encrypted: bool) -> None:
+def refuse_damaged(path: Path, first: bytes, encrypted: bool) -> None:
     """SQLite takes an empty file for a new database, drops the log beside it, and trusts a cut last page."""
     page_size = PAGE if encrypted else int.from_bytes(first[16:18], "big") or 1
     page_size = 65536 if page_size == 1 else page_size

@@ -117,3 +117,13 @@ def m002_album(db: Database) -> None:
 def m003_above(db: Database) -> None:
     """How many parts of a photo's path lie above what was added; null where it was added before this."""
     db.execute("alter table album_photo add column above integer")
+
+
+@MIGRATIONS()
+def m004_faces(db: Database) -> None:
+    """Faces in a photo: float32 (n + 1, dim) of n regions and the whole, zeros where none was seen."""
+    db.execute(
+        "create table album_face ("
+        " photo_id integer primary key references album_photo (id) on delete cascade,"
+        " recogniser_id text not null, vectors blob not null)"
+    )

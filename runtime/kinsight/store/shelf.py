@@ -22,7 +22,8 @@ Changing = Callable[[], AbstractContextManager[Change]]
 
 _PHOTO = (
     "id, path, sha256, size, modified_ns, width, height, added, embedder_id,"
-    " (select count(*) from album_region where photo_id = album_photo.id)"
+    " (select count(*) from album_region where photo_id = album_photo.id),"
+    " coalesce((select recogniser_id from album_face where photo_id = album_photo.id), '')"
 )
 _SAME_THING = 0.5
 
@@ -43,10 +44,10 @@ class Shelf:
         with self._reading() as db:
             return _photos(db)
 
-    def shots(self, embedder_id: str) -> Shots:
-        """Everything that this embedder saw, without the thumbnails."""
+    def shots(self, embedder_id: str, recogniser_id: str = "") -> Shots:
+        """Everything that this embedder saw, and the faces of this recogniser, without the thumbnails."""
         with self._reading() as db:
-            return _shots(db, embedder_id)
+            return _shots(db, embedder_id, recogniser_id)
 
     def generation(self) -> int:
         """A number that grows with every change of the album, and with every other one."""
@@ -68,11 +69,16 @@ class Shelf:
         at the same path is gone from there, and so from the album.
         """
         with self._writing() as db:
-            seer_row = seer.embedder_id, seer.alike
-            db.execute("insert or replace into album_embedder (id, alike) values (?, ?)", seer_row)
+            for one in filter(None, (seer, seer.faces)):
+                row = one.embedder_id, one.alike
+                db.execute("insert or replace into album_embedder (id, alike) values (?, ?)", row)
             for photo in photos:
                 editing.require_dimension(db, seer.embedder_id, photo.vectors.shape[1])
-                _put(db, seer.embedder_id, photo)
+                photo_id = _put(db, seer.embedder_id, photo)
+                db.execute("delete from album_face where photo_id = ?", (photo_id,))
+                if seer.faces and photo.faces is not None:
+                    face_row = photo_id, seer.faces.embedder_id, _blob(photo.faces)
+                    db.execute("insert into album_face values (?, ?, ?)", face_row)
             _next_generation(db)
 
     def move(self, seen: Iterable[tuple[int, FileStamp]]) -> None:
@@ -142,7 +148,7 @@ def _photos(db: Database) -> list[AlbumPhoto]:
     return [AlbumPhoto(*row) for row in rows.fetchall()]
 
 
-def _shots(db: Database, embedder_id: str) -> Shots:
+def _shots(db: Database, embedder_id: str, recogniser_id: str) -> Shots:
     rows = db.execute(
         f"select {_PHOTO}, vector from album_photo where embedder_id = ? order by id", (embedder_id,)
     ).fetchall()
@@ -161,14 +167,22 @@ def _shots(db: Database, embedder_id: str) -> Shots:
         tuple(row[5] for row in seen),
     )
     whole = _vectors([row[-1] for row in rows])
+    starts = np.append(np.searchsorted(owners, ids), len(seen)).astype(np.int64)
+    faces = db.execute("select photo_id, vectors from album_face where recogniser_id = ?", (recogniser_id,))
+    place = {photo.id: row for row, photo in enumerate(photos)}
     return Shots(
         generation=_generation(db),
         photos=photos,
         whole=whole,
-        starts=np.append(np.searchsorted(owners, ids), len(seen)).astype(np.int64),
+        starts=starts,
         regions=regions,
         vectors=_vectors([row[-1] for row in seen]).reshape(len(seen), whole.shape[1]),
         hidden=_hidden(db, [photos[row].sha256 for row in np.searchsorted(ids, owners)], regions),
+        faces={
+            row: np.frombuffer(blob, "<f4").reshape(starts[row + 1] - starts[row] + 1, -1)
+            for photo_id, blob in faces.fetchall()
+            if (row := place.get(photo_id)) is not None
+        },
     )
 
 
@@ -191,7 +205,8 @@ def _hidden(db: Database, hashes: Sequence[str], regions: Regions) -> NDArray[np
     )
 
 
-def _put(db: Database, embedder_id: str, photo: NewPhoto) -> None:
+def _put(db: Database, embedder_id: str, photo: NewPhoto) -> int:
+    """Everything but the faces; the photo's id."""
     row = {
         "path": photo.path,
         "sha256": photo.sha256,
@@ -229,11 +244,12 @@ def _put(db: Database, embedder_id: str, photo: NewPhoto) -> None:
             for row in range(len(regions))
         ],
     )
+    return int(photo_id)
 
 
-def _blob(vector: Floats) -> bytes:
+def _blob(vectors: Floats) -> bytes:
     """Little-endian float32."""
-    return vector.astype("<f4").tobytes()
+    return vectors.astype("<f4").tobytes()
 
 
 def _generation(db: Database) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
@@ -25,9 +26,15 @@ class NewPhoto:
     regions: Regions
     vectors: Floats  # float32 (n + 1, dim), unit length: the n regions, then the whole photo
     above: int | None = None  # as in `FileStamp`
+    faces: Floats | None = None
+    """float32 (n + 1, face dim), unit length or zeros where no face was seen; None: nobody looked."""
 
     def __post_init__(self) -> None:
         require_unit(self.vectors)
+        if self.faces is not None:
+            require_unit(self.faces[self.faces.any(axis=1)])
+            if len(self.faces) != len(self.vectors):
+                raise ValueError(f"expected {len(self.vectors)} rows of faces, got {len(self.faces)}")
         if len(self.vectors) != len(self.regions) + 1:
             raise ValueError(f"expected {len(self.regions) + 1} vectors, got {len(self.vectors)}")
 
@@ -60,6 +67,7 @@ class Seer:
 
     embedder_id: str
     alike: float  # -1..1, by the bundle's calibration
+    faces: Seer | None = None  # the same of the faces, where the bundle sees them
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,7 @@ class AlbumPhoto:
     added: str  # UTC, ISO 8601
     embedder_id: str  # of whom its vectors are
     things: int  # regions that were seen in it
+    recogniser_id: str = ""  # of whom its faces are; "" where nobody looked
 
     @property
     def name(self) -> str:
@@ -99,6 +108,8 @@ class Shots:
     regions: Regions  # m
     vectors: Floats  # float32 (m, dim), unit length
     hidden: NDArray[np.bool_]  # (m,): the user does not want to be asked about it
+    faces: Mapping[int, Floats] = field(default_factory=dict)
+    """Photo -> float32 (n + 1, face dim) of its regions and the whole, zeros where no face was seen."""
 
     def rows(self, photo: int) -> range:
         """Rows of the regions of a photo, best score first."""

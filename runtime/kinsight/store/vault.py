@@ -14,7 +14,7 @@ from kinsight.errors import StoreBusy, StoreDamaged, StoreError
 from kinsight.store.driver import database, database_errors, header, sqlcipher_driver
 from kinsight.store.file import StoreFile
 from kinsight.store.keys import Key, KeySource, new_salt, salt_of
-from kinsight.store.opening import journal_of, leftovers, plain_errors
+from kinsight.store.opening import journal_of, leftovers, plain_errors, refuse_damaged
 from kinsight.store.schema import APPLICATION_ID
 from kinsight.store.workplace import overwrite, settle, workplace, workplace_of
 
@@ -57,13 +57,18 @@ def rewrite(path: Path, key: KeySource | None, new: Key | None, timeout: float =
 
 
 def is_encrypted(path: Path) -> bool:
-    """Whether a store is; False where there is none yet. StoreError where the file cannot be read."""
+    """Whether a store is; False where there is none yet.
+
+    StoreDamaged where its first bytes are lost, which say it; StoreError where the file cannot be read.
+    """
     with plain_errors(path):
         if not path.exists():
             return False
         first = header(path)
         first.release()
-        return salt_of(first.bytes) is not None
+        encrypted = salt_of(first.bytes) is not None
+        refuse_damaged(path, first.bytes, encrypted)
+        return encrypted
 
 
 @contextmanager
