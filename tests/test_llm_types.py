@@ -69,7 +69,7 @@ def conversations(rng: np.random.Generator, longer: int = 1) -> Iterator[Asked]:
     """Photo and references in any order, notes of any length, one to three turns; and earlier ones again."""
     earlier: list[Asked] = []
     while True:
-        if not earlier or rng.random() > 0.3:
+        if not earlier or rng.random() > 0.5:
             earlier.append(conversation(rng, longer))
             yield earlier[-1]
         else:
