@@ -173,7 +173,7 @@ class PocketBench:
     def _ask(self, chat: Chat, question: str, about: Reply) -> None:
         """Each question in a talk of its own; without a question a caption."""
         answer = chat.ask(question) if question else chat.caption()
-        self._notes.replies.append(replace(about, text=answer.text, plain=bool(chat.note)))
+        self._notes.replies.append(replace(about, text=answer.text, plain=chat.plain))
         _time(self._notes.answer_ms, answer.timings_ms)
 
     def _counts(self) -> dict[str, int]:
