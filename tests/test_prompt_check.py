@@ -95,6 +95,13 @@ BAD: list[tuple[str, Facts, Kind, tuple[Concept, ...], str]] = [
     ),
     ("I don't know anyone. I see a dog at the bottom.", NOBODY, "who", (), "a dog at the bottom"),
     ("Lala is there. There is also a dog on the right.", HERE, "who", (), "a dog on the right"),
+    (
+        "I don't know anyone. I see a dog on the left and a dog on the left.",
+        NOBODY,
+        "who",
+        (),
+        "a dog on the left",
+    ),
     ("Tom is in the photo.", HERE, "who", (), "it names Tom"),
     ("Lala and Tom are in the photo.", HERE, "who", (), "it names Tom"),
     ("Lala is in the photo, with Ann Lee.", HERE, "who", (), "it names Ann Lee"),

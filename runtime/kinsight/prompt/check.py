@@ -185,10 +185,13 @@ def _other_things(answer: str, facts: Facts) -> str:
     """What an answer puts where the facts have something else, or have elsewhere, in their words; ""."""
     seen = [f"{a_thing(one.label)} {one.position}" for one in (*facts.accepted, *facts.unsure) if one.label]
     placed = [(thing, found[0]) for thing in (*facts.others, *seen) if (found := _PLACE.search(thing))]
+    told = [(set(words(thing)[1:2]), place) for thing, place in placed]
     for said in _THING_PLACED.finditer(answer):
         meant = set(words(said[1]))
-        known = {place for thing, place in placed if set(words(thing)[1:2]) <= meant}
-        if said[2] not in known and (known or any(place == said[2] for _, place in placed)):
+        known = [place for kind, place in told if kind <= meant]
+        if said[2] in known:
+            told.remove(next(one for one in told if one[0] <= meant and one[1] == said[2]))
+        elif known or any(place == said[2] for _, place in placed):
             return f"it sees a {said[1]} {said[2]}"
     return ""
 
