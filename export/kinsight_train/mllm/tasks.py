@@ -39,6 +39,8 @@ class Exchange:
 
 Task = Callable[[Situation, Facts, Rng], Exchange | None]
 """None where the situation has nothing to ask about."""
+Tasks = tuple[tuple[Task, float], ...]
+"""(task, how often it comes)."""
 
 
 def caption(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
@@ -202,7 +204,7 @@ def stranger(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
     return Exchange("stranger", tell(name, rng, 1, False)[0].question, NOTHING_TOLD)
 
 
-OF_A_PHOTO: tuple[tuple[Task, float], ...] = (
+OF_A_PHOTO: Tasks = (
     (caption, 1.0),
     (who, 1.5),
     (where, 2.5),
@@ -218,8 +220,7 @@ OF_A_PHOTO: tuple[tuple[Task, float], ...] = (
     (told, 0.8),
     (untold, 0.3),
 )
-"""(task, how often it comes)."""
-OF_LOOKS: tuple[tuple[Task, float], ...] = (
+OF_LOOKS: Tasks = (
     (where, 4.0),
     (whether, 7.0),
     (doing, 1.2),
@@ -232,7 +233,12 @@ OF_LOOKS: tuple[tuple[Task, float], ...] = (
     (caption, 0.5),
     (place, 0.4),
 )
-OF_NO_PHOTO: tuple[tuple[Task, float], ...] = ((told, 5.0), (untold, 1.0), (stranger, 0.4))
+OF_NO_PHOTO: Tasks = ((told, 5.0), (untold, 1.0), (stranger, 0.4))
+
+
+def oftener(tasks: Tasks, **often: float) -> Tasks:
+    """The same tasks, of which those that are named come so often."""
+    return tuple((task, often.get(task.__name__, weight)) for task, weight in tasks)
 
 
 def _about(task: str, question: str, one: Known, answer: str) -> Exchange:
