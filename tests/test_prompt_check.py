@@ -13,11 +13,8 @@ from kinsight.prompt import (
     forbidden_names,
     free_names,
     made_up,
-<<<<<<< HEAD
     misspelled,
-=======
     respelt,
->>>>>>> 2ce410d (Names that a model nearly wrote are put right; each name in an answer is held to its own place)
     scene_words,
     told,
     unused,
@@ -237,7 +234,6 @@ def test_what_does_not_deny(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-<<<<<<< HEAD
     ("answer", "found"),
     [
         ("Cosimara is on the left.", ["Cosimara"]),
@@ -261,7 +257,6 @@ def test_a_word_that_only_begins_like_a_name_is_made_up(answer: str, found: list
     free = ["Cosima", "Ann Lee", "Tom", "Косима", "Иван", "小花"]
     told = "She lives in Anselmsville. What will be tomorrow? May and Al are here."
     assert misspelled(answer, free, ["Lala", "Anselm", "May", "Al", "راما"], told) == found
-=======
     ("text", "names", "expected"),
     [
         ("Isuki is on the left.", ["Itsuki"], "Itsuki is on the left."),
@@ -285,4 +280,3 @@ def test_a_name_that_is_nearly_there_is_put_right(text: str, names: list[str], e
 
 def test_a_name_that_was_said_before_is_not_put_again() -> None:
     assert respelt("Isuki sleeps.", "Itsuki is here.", ["Itsuki"], [])[0] == "Isuki sleeps."
->>>>>>> 2ce410d (Names that a model nearly wrote are put right; each name in an answer is held to its own place)
