@@ -191,7 +191,7 @@ SORTS = (
 """Most of them are to find in the photo whom the references show, the others to phrase and to copy."""
 
 FINISHING = (
-    Sort(partial(about_looks, tasks=oftener(OF_LOOKS, caption=1.5, doing=2.0)), 0.25, 2),
+    Sort(partial(about_looks, tasks=oftener(OF_LOOKS, {"caption": 1.5, "doing": 2.0})), 0.25, 2),
     Sort(about_a_photo, 0.25, 1),
     Sort(partial(about_a_photo, tasks=((caption, 2.0), (place, 1.0)), place="beach"), 0.25, 1),
     Sort(about_a_scene, 0.08, 3),

@@ -236,7 +236,7 @@ OF_LOOKS: Tasks = (
 OF_NO_PHOTO: Tasks = ((told, 5.0), (untold, 1.0), (stranger, 0.4))
 
 
-def oftener(tasks: Tasks, **often: float) -> Tasks:
+def oftener(tasks: Tasks, often: Mapping[str, float]) -> Tasks:
     """The same tasks, of which those that are named come so often."""
     return tuple((task, often.get(task.__name__, weight)) for task, weight in tasks)
 

@@ -19,8 +19,9 @@ def respelt(text: str, before: str, names: Sequence[str], known: Iterable[str]) 
     """The text with the names that it nearly holds, and what stood there -> the name.
 
     A name is put where as many words stand that begin with the same letter and are alike enough, unless all
-    of them stand in a text of `known`, where they mean something else. Nowhere if the name itself stands in
-    the text or `before` it: then what is like it is somebody else. The most alike come first.
+    of them stand in a text of `known`, where they mean something else, or are the name with another ending.
+    Nowhere if the name itself stands in the text or `before` it: then what is like it is somebody else. The
+    most alike come first.
     """
     others = ALLOWED.union(*map(words, (*names, *known)))
     found = []
@@ -43,7 +44,8 @@ def _alike(text: str, name: str, others: frozenset[str]) -> dict[str, float]:
     found, alike = list(_WORD.finditer(text)), {}
     for first, last in zip(found, found[count - 1 :], strict=False) if count else ():
         wrong = _POSSESSIVE.sub("", text[first.start() : last.end()])
-        if wrong[0] == name[0] and not others.issuperset(words(wrong)):
+        inflected = wrong.casefold().startswith(name[:-1].casefold())
+        if wrong[0] == name[0] and not inflected and not others.issuperset(words(wrong)):
             share = SequenceMatcher(None, wrong.casefold(), name.casefold(), autojunk=False).ratio()
             if share >= LEAST_ALIKE:
                 alike[wrong] = share
