@@ -96,12 +96,12 @@ class Situation:
         return Seen(one.concept, self.place(self.thing(one)) if placed else "", one.individual.kind)
 
 
-def situation(rng: Rng, held_out: bool = False, even: bool = False, place: str | None = None) -> Situation:
+def situation(rng: Rng, held_out: bool = False, even: bool = False) -> Situation:
     """A scene in which up to three are known, and up to two known ones who are not there (RAP's noise).
 
     `even`: three are known in all, and one or two of them are there.
     """
-    drawing = random_scene(rng, place)
+    drawing = random_scene(rng)
     visible = [row for row, thing in enumerate(drawing.things) if thing.visible >= VISIBLE]
     faces = [drawing.things[row].individual for row in visible]
     present = [

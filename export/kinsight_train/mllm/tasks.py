@@ -61,7 +61,8 @@ def caption(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
         shows = [thing for thing in drawing.things if thing.visible >= VISIBLE] or list(drawing.things)
         things = sorted(shows, key=lambda thing: thing.xyxy[0])[:3]
         said = [f"I see {joined([f'{a_thing(t.individual.kind)} {scene.place(t)}' for t in things])}"]
-    return Exchange("caption", prompt.CAPTION, f"{joined(said)}, {PLACE_WORDS[drawing.place]}.")
+    taken = f"the photo was taken {PLACE_WORDS[drawing.place]}"  # as in `place`: learned once for both
+    return Exchange("caption", prompt.CAPTION, f"{joined(said)}; {taken}.")
 
 
 def who(scene: Situation, facts: Facts, rng: Rng) -> Exchange:

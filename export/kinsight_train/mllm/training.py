@@ -39,7 +39,7 @@ class Course:
 COURSE = Course(
     eyes=Schedule(steps=450, batch=128, peak_lr=3e-3, warmup=60, seed=1, muon=_MATRICES),
     lessons=Schedule(steps=1000, batch=24, peak_lr=2e-3, warmup=150, seed=2, muon=_MATRICES),
-    finish=Schedule(steps=200, batch=8, peak_lr=5e-4, warmup=20, save_every=25, seed=7, muon=_MATRICES),
+    finish=Schedule(steps=140, batch=8, peak_lr=5e-4, warmup=20, save_every=20, seed=7, muon=_MATRICES),
 )
 
 

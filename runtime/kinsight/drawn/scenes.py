@@ -72,8 +72,8 @@ def any_size(rng: Rng) -> tuple[int, int]:
     return SHAPES_WH[int(rng.integers(len(SHAPES_WH)))]
 
 
-def random_scene(rng: Rng, place: str | None = None) -> Drawing:
-    """One to four individuals in a place, now and then look-alikes of each other or of one kind."""
+def random_scene(rng: Rng) -> Drawing:
+    """One to four individuals, now and then look-alikes of each other or of one kind."""
     first = individual(rng)
     cast = [first]
     for _ in range(int(rng.choice([0, 1, 2, 3], p=[0.2, 0.3, 0.3, 0.2]))):
@@ -82,7 +82,7 @@ def random_scene(rng: Rng, place: str | None = None) -> Drawing:
             cast.append(look_alike(cast[int(rng.integers(len(cast)))], rng))
         else:
             cast.append(individual(rng, first.kind if draw < 0.3 else None))
-    return draw_scene(cast, rng, any_size(rng), place)
+    return draw_scene(cast, rng, any_size(rng))
 
 
 def _foreground(canvas: Pixels, rng: Rng) -> Mask:
