@@ -44,7 +44,8 @@ def _alike(text: str, name: str, others: frozenset[str]) -> dict[str, float]:
     found, alike = list(_WORD.finditer(text)), {}
     for first, last in zip(found, found[count - 1 :], strict=False) if count else ():
         wrong = _POSSESSIVE.sub("", text[first.start() : last.end()])
-        inflected = wrong.casefold().startswith(name[:-1].casefold())
+        stem = name if name.isascii() else name[:-1]  # in other scripts the last letter changes, too
+        inflected = wrong.casefold().startswith(stem.casefold())
         if wrong[0] == name[0] and not inflected and not others.issuperset(words(wrong)):
             share = SequenceMatcher(None, wrong.casefold(), name.casefold(), autojunk=False).ratio()
             if share >= LEAST_ALIKE:
