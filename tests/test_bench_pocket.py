@@ -9,23 +9,10 @@ import numpy as np
 import pytest
 
 from kinsight.drawn.album import Album, Recipe, draw_album
-from kinsight.evaluate.pocket import (
-    LINES,
-    Notes,
-    Reply,
-    Sighting,
-    absent,
-    holds,
-    is_placed,
-    medians,
-    missed,
-    nearest,
-    right,
-    scores,
-    verdict,
-)
+from kinsight.evaluate.judging import Reply, claims, holds, is_placed, right, verdict
+from kinsight.evaluate.pocket import LINES, Notes, Sighting, absent, medians, missed, nearest, scores
 from kinsight.types import Box, Match, Photo, Regions, Scene
-from terminal import Terminal, fine
+from terminal import Terminal
 
 FIGURES = ("recall_at_1", "caption_name_f1", "presence_weighted", "absent_naming", "position", "text_qa")
 PERFECT = dict(zip(FIGURES, (1.0, 1.0, 1.0, 0.0, 1.0, 1.0), strict=True))
@@ -209,6 +196,23 @@ def test_every_kind_of_reply_that_is_right_or_wrong(notes: Notes) -> None:
     assert [right(reply) for reply in notes.of("where", "present", "absent", "told", "untold")] == [True] * 5
 
 
+@pytest.mark.parametrize(
+    ("text", "true"),
+    [
+        ("Lala is on the left and Nino is at the top right, on the beach.", [True, True, True]),
+        ("Nino is at the top right and Lala is on the right, in the snow.", [True, False, False]),
+        ("Lala (on the left), Nino (at the top) are here.", [True, False]),
+        ("Pia is on the left, on the beach in the snow.", [False, True]),
+        ("Lala and Nino play.", []),
+        ("A dog in the snow.", [False]),
+    ],
+)
+def test_what_captions_tell_beside_names(text: str, true: list[bool]) -> None:
+    places = "on the left", "at the top right", "beach"
+    told = claims(Reply("caption", others=NAMES, present=("Lala", "Nino"), places=places, text=text))
+    assert sorted(told) == sorted(true)
+
+
 def test_who_is_nearest() -> None:
     """By the region that fits the box best, accepted or not."""
     seen = _scene({(10, 10, 60, 60): "Lala", (100, 10, 160, 60): "Nino", (12, 12, 80, 90): "Pia"})
@@ -251,7 +255,8 @@ def album() -> Album:
 @pytest.mark.llm
 def test_the_whole_bench(kinsight: Terminal, album: Album) -> None:
     pytest.importorskip("llama_cpp", exc_type=ImportError)
-    said = fine(kinsight("bench", "pocket", "--seed", "5", "--scenes", "6"))
+    said = kinsight("bench", "pocket", "--seed", "5", "--scenes", "6", "--check")
+    assert said.out, said.err
     result = json.loads(said.out.splitlines()[-1])
     assert list(result)[:4] == ["format", "bench", "bundle", "seed"]
     assert [result[key] for key in ("format", "bench", "bundle", "seed")] == [1, "pocket", "tiny", 5]
@@ -270,4 +275,6 @@ def test_the_whole_bench(kinsight: Terminal, album: Album) -> None:
     assert result["in_plain_words"] > 0.5
     assert f"{result['recall_at_1']:.1%}" in said.out.splitlines()[0]
     assert "drawn scenes" not in said.err
+    assert said.code and missed(result)
+    assert f"these miss their line: {', '.join(missed(result))}" in said.err
     assert not (kinsight.home / "store.db").exists()

@@ -53,6 +53,7 @@ def test_a_model_that_talks_nonsense_gives_way_to_plain_words(
     chat = family.chat(with_lala)
     assert chat.ask(question).text == answer
     assert chat.note.startswith("in plain words, since the model's own answer was no good: ")
+    assert chat.plain
 
 
 def test_strangers_are_not_named(family: Assistant, strangers: Path) -> None:

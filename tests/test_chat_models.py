@@ -40,7 +40,17 @@ def test_a_good_answer_of_the_model_is_given(saying: Talker) -> None:
     assistant.store.edit("Lala", Changes(info="Lala is a dog."))
     chat = assistant.chat()
     assert chat.ask("What is Lala?").text == "Lala is a dog."
-    assert chat.note == ""
+    assert (chat.note, chat.plain) == ("", False)
+
+
+def test_a_name_that_the_model_nearly_wrote_is_put_right(saying: Talker) -> None:
+    """It says "Lala" of Lalla."""
+    assistant = saying(SENTENCE)
+    assistant.store.edit("Lala", Changes(name="Lalla", info="Lalla is a dog."))
+    chat = assistant.chat()
+    assert chat.ask("What is Lalla?").text == "Lalla is a dog."
+    assert chat.note == "Lalla is spelt as it was taught: the model wrote Lala"
+    assert not chat.plain
 
 
 def test_a_model_may_not_name_who_is_not_there(saying: Talker, strangers: Path) -> None:

@@ -14,6 +14,7 @@ from kinsight.prompt import (
     free_names,
     made_up,
     misspelled,
+    respelt,
     scene_words,
     told,
     unused,
@@ -33,6 +34,7 @@ HERE = Facts((Seen(LALA, "on the left", "dog"),), (), ("a cup on the right",))
 CORNER = Facts((Seen(LALA, "at the top left", "dog"),), (), ())
 SOMEWHERE = Facts((Seen(LALA, "", ""),), (), ())
 BOTH = Facts((Seen(LALA, "on the left", "dog"), Seen(TOM, "on the right", "cat")), (), ())
+TOP = Facts((Seen(LALA, "at the top", "dog"), Seen(TOM, "at the top", "cat")), (), ())
 MAYBE = Facts((), (Seen(LALA, "on the left", "dog"),), ())
 NOBODY = Facts((), (), ("a dog on the left",))
 
@@ -57,6 +59,9 @@ GOOD: list[tuple[str, Facts, Kind, tuple[Concept, ...]]] = [
     ("I see a dog on the left, in the garden.", NOBODY, "caption", ()),
     ("I see a brown dog on the left and a cup at the top.", TWO, "caption", ()),
     ("Two dogs play beside a chair.", TWO, "caption", ()),
+    ("On the left is Lala, on the right Tom.", BOTH, "who", ()),
+    ("Lala (on the left) and Tom (on the right) are here.", BOTH, "who", ()),
+    ("Lalita and Tom are at the top.", TOP, "who", ()),
     ("Lala is on the left.", HERE, "where", (LALA,)),
     ("On the left side of the photo you see Lala.", HERE, "where", (LALA,)),
     ("Lala is in the upper left corner.", CORNER, "where", (LALA,)),
@@ -87,6 +92,13 @@ BAD: list[tuple[str, Facts, Kind, tuple[Concept, ...], str]] = [
     ),
     ("I don't know anyone. I see a dog at the bottom.", NOBODY, "who", (), "a dog at the bottom"),
     ("Lala is there. There is also a dog on the right.", HERE, "who", (), "a dog on the right"),
+    (
+        "I don't know anyone. I see a dog on the left and a dog on the left.",
+        NOBODY,
+        "who",
+        (),
+        "a dog on the left",
+    ),
     ("Tom is in the photo.", HERE, "who", (), "it names Tom"),
     ("Lala and Tom are in the photo.", HERE, "who", (), "it names Tom"),
     ("Lala is in the photo, with Ann Lee.", HERE, "who", (), "it names Ann Lee"),
@@ -95,6 +107,10 @@ BAD: list[tuple[str, Facts, Kind, tuple[Concept, ...], str]] = [
     ("Lala is not in the photo.", HERE, "who", (), "denies or doubts Lala"),
     ("Maybe it is Lala.", HERE, "who", (), "denies or doubts Lala"),
     ("Lala is on the right.", HERE, "who", (), "puts Lala elsewhere"),
+    ("Lala is on the right and Tom is on the left.", BOTH, "who", (), "puts Lala elsewhere"),
+    ("Lala is on the left and Tom is on the left.", BOTH, "who", (), "puts Tom elsewhere"),
+    ("Lala and Tom are on the left.", BOTH, "caption", (), "puts Tom elsewhere"),
+    ("On the right is Lala, on the left Tom.", BOTH, "caption", (), "puts Lala elsewhere"),
     ("A dog on a sofa.", NOBODY, "who", (), "does not say that nobody is known"),
     ("Lala is in the photo.", MAYBE, "who", (), "it names Lala"),
     ("Lala is on the right.", HERE, "where", (LALA,), "puts Lala elsewhere"),
@@ -241,3 +257,31 @@ def test_a_word_that_only_begins_like_a_name_is_made_up(answer: str, found: list
     free = ["Cosima", "Ann Lee", "Tom", "Косима", "Иван", "小花"]
     told = "She lives in Anselmsville. What will be tomorrow? May and Al are here."
     assert misspelled(answer, free, ["Lala", "Anselm", "May", "Al", "راما"], told) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "expected"),
+    [
+        ("Isuki is on the left.", ["Itsuki"], "Itsuki is on the left."),
+        ("Yes, Guörún's hat is red.", ["Guðrún"], "Yes, Guðrún's hat is red."),
+        ("Oilie and Sava are here.", ["Ottilie", "Slava"], "Ottilie and Slava are here."),
+        ("Mis Plumb is here.", ["Miss Plum"], "Miss Plum is here."),
+        ("Itsuki is Isuki's friend.", ["Itsuki"], "Itsuki is Isuki's friend."),
+        ("Sure, on the left.", ["Suri"], "Sure, on the left."),
+        ("Lara is here.", ["Lala"], "Lara is here."),
+        ("Kitty is here.", ["Itsuki"], "Kitty is here."),
+        ("Max is here.", ["Maximilian"], "Max is here."),
+        ("Annna is here.", ["Anna", "Annette"], "Anna is here."),
+        ("Yannice, Lalas ball.", ["Yannick", "Lala"], "Yannick, Lalas ball."),
+        ("花 is here.", ["花子"], "花 is here."),
+        ("Мяч Ивана рядом с Косимой.", ["Иван", "Косима"], "Мяч Ивана рядом с Косимой."),
+        ("", ["Lala", "!"], ""),
+    ],
+)
+def test_a_name_that_is_nearly_there_is_put_right(text: str, names: list[str], expected: str) -> None:
+    """Nothing that means somebody or something else: what was told, other names, plain English."""
+    assert respelt(text, "", names, ["A friend is Lara."])[0] == expected
+
+
+def test_a_name_that_was_said_before_is_not_put_again() -> None:
+    assert respelt("Isuki sleeps.", "Itsuki is here.", ["Itsuki"], [])[0] == "Isuki sleeps."

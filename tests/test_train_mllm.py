@@ -137,16 +137,17 @@ def test_a_course_goes_from_eyes_to_lessons_and_is_not_gone_through_twice(
     """At the real shape, one step each; the same command then trains nothing and gives the same weights."""
     (tmp_path / "tokenizer.model").write_bytes(tokenizer.file.read_bytes())
     one = Schedule(steps=1, batch=2, peak_lr=1e-3, warmup=1, seed=3, muon="layers")
-    course, said = training.Course(eyes=one, lessons=replace(one, batch=1)), []
+    course, said = training.Course(one, lessons=replace(one, batch=1), finish=replace(one, batch=1)), []
     once, _ = training.train_mllm(tmp_path, said.append, 0, course)
     assert [line.split(":")[0].split("  ")[0] for line in said] == [
         "step 1/1",
         "eyes, held-out pictures",
         "step 1/1",
+        "step 1/1",
     ]
     (tmp_path / "eyes" / "checkpoint.pt").unlink()
     again, _ = training.train_mllm(tmp_path, said.append, 0, course)
-    assert said[3:] == ["goes on after step 1 of 1"]
+    assert said[4:] == ["goes on after step 1 of 1"] * 2
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in once.state_dict().items())
 
 

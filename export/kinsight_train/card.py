@@ -83,6 +83,7 @@ def card(figures: Mapping[str, Any]) -> str:
         _schedule("embedder", EMBEDDER_SCHEDULE, "crops"),
         _schedule("language model 1: its eyes alone", COURSE.eyes, "pictures"),
         _schedule("language model 2: all of it", COURSE.lessons, "photos with 6 questions each, or more"),
+        _schedule("language model 3: what came seldom", COURSE.finish, "likewise"),
     )
     return template.substitute(
         layers=SHAPE.layers,

@@ -71,6 +71,7 @@ class Chat:
         self.scene = scene
         self.last = Answer("", "", ())  # the answer that was streamed last, whole
         self.note = ""  # on how the last answer was made, where that is worth a word
+        self.plain = False  # whether it is in plain words, for want of a good one of the model's own
         self._assistant = assistant
         self._history: list[tuple[Parts, str]] = []
         self._scaled: tuple[str, Pixels] | None = None  # sha256 of the photo, and what the model gets of it
@@ -154,7 +155,7 @@ class Chat:
         )
 
     def _answer(self, grounds: Grounds) -> Iterator[str]:
-        self.note = ""
+        self.note, self.plain = "", False
         if grounds.facts is None and grounds.asked.kind != "other" and not grounds.told:
             yield self._plainly(grounds)
             return
@@ -163,27 +164,42 @@ class Chat:
         turns = self._fitting(grounds, parts, max_tokens)
         bare = prompt.turns((), [], prompt.asking(grounds.question, [], grounds.facts_words))
         if not self._fits(turns, max_tokens) and self._fits(bare, max_tokens):
-            self.note = "in plain words, since the notes are longer than the model's context"
+            self._remark("in plain words, since the notes are longer than the model's context")
+            self.plain = True
             yield self._plainly(grounds)
             return
         stream = self._assistant.llm.generate(turns, Generation(max_tokens, banned=grounds.banned))
         text = said = ""
+        given = 0  # of the text, in whole sentences; in `said` names are spelt rightly
         whole = self._checked_whole(grounds)
         for piece in stream:
             text += piece
-            sentences = "" if whole else prompt.whole_sentences(text)
-            if len(sentences) > len(said):
+            end = 0 if whole else len(prompt.whole_sentences(text))
+            if end > given:
+                sentences = said + self._spelt(text[given:end], grounds, said)
                 if self._fault(sentences, grounds):
                     break
                 yield sentences[len(said) :]
-                said = sentences
+                said, given = sentences, end
         stream.close()
-        if fault := self._fault(text.strip(), grounds):
-            plainly = f"in plain words, since the model's own answer was no good: {fault}"
-            self.note = f"{self.note}; {plainly}" if self.note else plainly
+        text = (said + self._spelt(text[given:], grounds, said)).strip()
+        if fault := self._fault(text, grounds):
+            self._remark(f"in plain words, since the model's own answer was no good: {fault}")
+            self.plain = True
             text = f"{said} {grounds.plain}" if said else grounds.plain
-        yield text[len(said) :].rstrip() if said else text.strip()
-        self._keep(grounds, parts, text.strip(), stream.usage)
+        yield text[len(said) :].rstrip()
+        self._keep(grounds, parts, text, stream.usage)
+
+    def _spelt(self, text: str, grounds: Grounds, said: str) -> str:
+        """A part of an answer, after what is `said`, with the names put right that it nearly holds."""
+        known = prompt.told(grounds.listed, grounds.facts_words, grounds.question)
+        text, put = prompt.respelt(text, said, grounds.free, (known, *grounds.forbidden))
+        for wrong, name in put.items():
+            self._remark(f"{name} is spelt as it was taught: the model wrote {wrong}")
+        return text
+
+    def _remark(self, words: str) -> None:
+        self.note = f"{self.note}; {words}" if self.note else words
 
     def _plainly(self, grounds: Grounds) -> str:
         """The answer in plain words, without asking the model; no turn that it would see later."""

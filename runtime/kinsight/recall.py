@@ -18,7 +18,8 @@ CANDIDATES = 3
 """Matches that are kept per region, best first."""
 PERSONS = frozenset({"person", "people", "man", "woman", "boy", "girl", "child", "baby"})
 """Categories, casefolded, of those who are known by their face where a bundle can see faces."""
-_SURE_LABEL = 0.5
+SURE_LABEL = 0.5
+"""What kind of thing a region shows counts from this detector score on, where the user gave another one."""
 _CONTRADICTED = 1 / 2
 _MISTAKEN = 1 / 7
 _ALIKE = 1 / 2
@@ -203,7 +204,7 @@ def _decide(
 def is_contradicted(category: str, label: str, score: float, vocabulary: frozenset[str]) -> bool:
     """Whether the detector surely sees another kind than the user gave, where it knows both kinds."""
     given, seen = category.casefold(), label.casefold()
-    return score >= _SURE_LABEL and given != seen and {given, seen} <= vocabulary
+    return score >= SURE_LABEL and given != seen and {given, seen} <= vocabulary
 
 
 def one_box_each(rows: Sequence[tuple[Match, ...]]) -> list[tuple[Match, ...]]:

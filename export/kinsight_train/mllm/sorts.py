@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -28,9 +29,10 @@ from kinsight_train.mllm.tasks import (
     OF_LOOKS,
     OF_NO_PHOTO,
     Exchange,
-    Task,
+    Tasks,
     appearance,
     everything,
+    oftener,
     one_of,
     place,
 )
@@ -63,7 +65,7 @@ class Lesson:
         return [one.individual for one in self.shown] + ([self.alone] if self.alone else [])
 
 
-def about_a_photo(rng: Rng, blocks: int) -> Lesson:
+def about_a_photo(rng: Rng, blocks: int, tasks: Tasks = OF_A_PHOTO) -> Lesson:
     """A photo with its references and questions about it.
 
     Half of them list as references just those whom recall accepted, as the runtime does; the others list
@@ -75,20 +77,20 @@ def about_a_photo(rng: Rng, blocks: int) -> Lesson:
     references = listed(opened, pictures=True)
     talks = []
     for _ in range(blocks):
-        talk = [_turn(scene, opened, rng, noise)]
+        talk = [_turn(scene, opened, rng, noise, tasks)]
         if rng.random() < 0.15:
-            talk.append(_turn(scene, opened, rng, noise))
+            talk.append(_turn(scene, opened, rng, noise, tasks))
         talks.append(tuple(talk))
     pixels = scene.drawing.pixels if scene.drawing else None
     return Lesson(prompt.opening(pixels, references), tuple(talks), shown_of(opened), scene.drawing)
 
 
-def _turn(scene: Situation, opened: list[Known], rng: Rng, noise: bool) -> tuple[Parts, str]:
+def _turn(scene: Situation, opened: list[Known], rng: Rng, noise: bool, tasks: Tasks) -> tuple[Parts, str]:
     """One question with its parts as the runtime makes them, and the answer."""
     with_facts = rng.random() < (0.25 if noise else 0.6)
     unsure = tuple(one.concept.id for one in scene.present() if with_facts and rng.random() < 0.1)
     true = scene.facts(unsure=unsure)
-    exchange = _ask(scene, true, OF_A_PHOTO, rng)
+    exchange = _ask(scene, true, tasks, rng)
     words = ""
     if with_facts:  # now and then they are there but do not say where: the picture does
         unplaced = tuple(one.concept.id for one in scene.present() if rng.random() < 0.1)
@@ -100,14 +102,14 @@ def _turn(scene: Situation, opened: list[Known], rng: Rng, noise: bool) -> tuple
     return prompt.asking(exchange.question, listed(extra, False, len(opened) + 1), words), exchange.answer
 
 
-def about_looks(rng: Rng, blocks: int) -> Lesson:
+def about_looks(rng: Rng, blocks: int, tasks: Tasks = OF_LOOKS) -> Lesson:
     """A photo with references and what only pictures tell about them: no facts, mostly no infos."""
     scene = situation(rng, even=True)
     known = scene.known
     if rng.random() < _BARE:
         known = tuple(replace(one, concept=replace(one.concept, info="")) for one in known)
     scene = replace(scene, known=known)
-    asked = [_ask(scene, scene.facts(), OF_LOOKS, rng) for _ in range(blocks + _MORE)]
+    asked = [_ask(scene, scene.facts(), tasks, rng) for _ in range(blocks + _MORE)]
     talks = tuple(((prompt.asking(one.question, [], ""), one.answer),) for one in asked)
     pixels = scene.drawing.pixels if scene.drawing else None
     opened = prompt.opening(pixels, listed(list(known), pictures=True))
@@ -187,6 +189,15 @@ SORTS = (
 )
 """Most of them are to find in the photo whom the references show, the others to phrase and to copy."""
 
+FINISHING = (
+    Sort(partial(about_looks, tasks=oftener(OF_LOOKS, {"caption": 1.5, "doing": 2.0})), 0.3, 2),
+    Sort(partial(about_a_photo, tasks=oftener(OF_A_PHOTO, {"caption": 3.0})), 0.45, 1),
+    Sort(about_a_scene, 0.08, 3),
+    Sort(about_one_picture, 0.03, 3),
+    Sort(about_what_was_told, 0.14, 1),
+)
+"""More to phrase and to copy, and more captions: what is rare in those above."""
+
 
 def sort_of_lessons(rng: Rng, sorts: Sequence[Sort] = SORTS) -> Sort:
     """One of the sorts, by their shares."""
@@ -198,7 +209,7 @@ def lesson(rng: Rng, blocks: int = 6) -> Lesson:
     return sort_of_lessons(rng).make(rng, blocks)
 
 
-def _ask(scene: Situation, facts: Facts, tasks: tuple[tuple[Task, float], ...], rng: Rng) -> Exchange:
+def _ask(scene: Situation, facts: Facts, tasks: Tasks, rng: Rng) -> Exchange:
     weights = np.array([weight for _, weight in tasks])
     while True:
         task = tasks[int(rng.choice(len(tasks), p=weights / weights.sum()))][0]

@@ -39,6 +39,8 @@ class Exchange:
 
 Task = Callable[[Situation, Facts, Rng], Exchange | None]
 """None where the situation has nothing to ask about."""
+Tasks = tuple[tuple[Task, float], ...]
+"""(task, how often it comes)."""
 
 
 def caption(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
@@ -59,7 +61,8 @@ def caption(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
         shows = [thing for thing in drawing.things if thing.visible >= VISIBLE] or list(drawing.things)
         things = sorted(shows, key=lambda thing: thing.xyxy[0])[:3]
         said = [f"I see {joined([f'{a_thing(t.individual.kind)} {scene.place(t)}' for t in things])}"]
-    return Exchange("caption", prompt.CAPTION, f"{joined(said)}, {PLACE_WORDS[drawing.place]}.")
+    taken = f"the photo was taken {PLACE_WORDS[drawing.place]}"  # as in `place`: learned once for both
+    return Exchange("caption", prompt.CAPTION, f"{joined(said)}; {taken}.")
 
 
 def who(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
@@ -202,7 +205,7 @@ def stranger(scene: Situation, facts: Facts, rng: Rng) -> Exchange:
     return Exchange("stranger", tell(name, rng, 1, False)[0].question, NOTHING_TOLD)
 
 
-OF_A_PHOTO: tuple[tuple[Task, float], ...] = (
+OF_A_PHOTO: Tasks = (
     (caption, 1.0),
     (who, 1.5),
     (where, 2.5),
@@ -218,8 +221,7 @@ OF_A_PHOTO: tuple[tuple[Task, float], ...] = (
     (told, 0.8),
     (untold, 0.3),
 )
-"""(task, how often it comes)."""
-OF_LOOKS: tuple[tuple[Task, float], ...] = (
+OF_LOOKS: Tasks = (
     (where, 4.0),
     (whether, 7.0),
     (doing, 1.2),
@@ -232,7 +234,12 @@ OF_LOOKS: tuple[tuple[Task, float], ...] = (
     (caption, 0.5),
     (place, 0.4),
 )
-OF_NO_PHOTO: tuple[tuple[Task, float], ...] = ((told, 5.0), (untold, 1.0), (stranger, 0.4))
+OF_NO_PHOTO: Tasks = ((told, 5.0), (untold, 1.0), (stranger, 0.4))
+
+
+def oftener(tasks: Tasks, often: Mapping[str, float]) -> Tasks:
+    """The same tasks, of which those that are named come so often."""
+    return tuple((task, often.get(task.__name__, weight)) for task, weight in tasks)
 
 
 def _about(task: str, question: str, one: Known, answer: str) -> Exchange:

@@ -16,12 +16,14 @@ from kinsight_train.mllm.eyes import loss_of as eyes_loss
 from kinsight_train.mllm.lessons import NO_LABEL, LessonBatch, Lessons, tokenizer_lines
 from kinsight_train.mllm.links import Links
 from kinsight_train.mllm.model import Mllm, MllmShape
+from kinsight_train.mllm.sorts import FINISHING, SORTS
 from kinsight_train.mllm.tokenizer import MllmTokenizer, train_tokenizer
 
 SHAPE = MllmShape()
 _MATRICES = "layers"  # of both towers; tables, the patches' filter and the projector are none of Muon's
 _SHARES = {"patches": 0.1, "tokens": 0.2}
 """Of losses that are sums over all aspects, beside the answers and the hops of the looks."""
+_FINISH = "finish"  # folder of the last part
 PIECES = 1200
 
 
@@ -31,11 +33,13 @@ class Course:
 
     eyes: Schedule  # the picture tower alone
     lessons: Schedule  # all of it
+    finish: Schedule  # all of it, slowly, on what came seldom
 
 
 COURSE = Course(
     eyes=Schedule(steps=450, batch=128, peak_lr=3e-3, warmup=60, seed=1, muon=_MATRICES),
     lessons=Schedule(steps=1000, batch=24, peak_lr=2e-3, warmup=150, seed=2, muon=_MATRICES),
+    finish=Schedule(steps=140, batch=8, peak_lr=5e-4, warmup=20, save_every=20, seed=7, muon=_MATRICES),
 )
 
 
@@ -52,13 +56,18 @@ class Pupil(nn.Module):
 def train_mllm(
     folder: Path, report: Callable[[str], None], workers: int = 1, course: Course = COURSE
 ) -> tuple[Mllm, MllmTokenizer]:
-    """Both parts, each of which goes on where it was stopped; the model with averaged weights."""
+    """All parts, each of which goes on where it was stopped; the model with averaged weights."""
     model, tokenizer = new_model(folder)
     pupil = Pupil(model, Readers(model.shape))
     if not (folder / CHECKPOINT).exists():  # else they were trained
         train_eyes(pupil, course.eyes, Run(folder / "eyes", report, workers))
-    lessons = Lessons(tokenizer.file, course.lessons.seed, course.lessons.batch, model.shape)
-    train(pupil, course.lessons, lessons, loss_of, Run(folder, report, workers))
+    for part, sorts, place in (
+        (course.lessons, SORTS, folder),
+        (course.finish, FINISHING, folder / _FINISH),
+    ):
+        lessons = Lessons(tokenizer.file, part.seed, part.batch, model.shape, sorts)
+        train(pupil, part, lessons, loss_of, Run(place, report, workers))
+        load_average(pupil, place)
     return load_mllm(folder)
 
 
@@ -77,7 +86,7 @@ def load_mllm(folder: Path, shape: MllmShape = SHAPE) -> tuple[Mllm, MllmTokeniz
     """The trained model, with averaged weights. Raises ModelError where it was not trained yet."""
     tokenizer = MllmTokenizer(folder / "tokenizer.model", shape.picture_tokens)
     pupil = Pupil(Mllm(shape, tokenizer), Readers(shape))
-    load_average(pupil, folder)
+    load_average(pupil, folder / _FINISH)
     return pupil.model, tokenizer
 
 

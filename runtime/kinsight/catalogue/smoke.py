@@ -108,7 +108,7 @@ def _ask(assistant: Assistant, picture: Path) -> str:
     question = "Who is in this photo?" if there else f"What is {NAME}?"
     chat = assistant.chat(picture if there else None)
     answer = chat.ask(question)
-    if chat.note:
+    if chat.plain:
         raise _Failure(f"{question!r} got no answer of its own that holds ({chat.note})")
     if NAME not in answer.text:
         raise _Failure(f"{question!r} got {answer.text!r}, without the name {NAME}")

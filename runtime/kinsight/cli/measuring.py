@@ -182,6 +182,9 @@ def bench(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
+_check = click.option("--check", is_flag=True, help="Fail where a figure misses its line, and say which.")
+
+
 @bench.command(epilog="Example: kinsight bench start")
 def start() -> None:
     """How long it takes until kinsight is there."""
@@ -216,7 +219,7 @@ def stages(desk: Desk, photos: tuple[Path, ...]) -> None:
 @click.option(
     "--transformers", metavar="CHECKPOINT", type=_FOLDER, help="Ask transformers as well, on this checkpoint."
 )
-@click.option("--check", is_flag=True, help="Fail where a figure misses its line, and say which.")
+@_check
 @pass_desk
 def engine(desk: Desk, rounds: int, transformers: Path | None, check: bool) -> None:
     """The language model beside llama-cpp-python's own multimodal handler, on drawn photos.
@@ -264,8 +267,9 @@ def _stage_rows(assistant: Assistant, result: dict[str, Any]) -> list[list[str]]
 @click.option(
     "--scenes", type=click.IntRange(1), default=96, show_default=True, help="Pictures to ask about."
 )
+@_check
 @pass_desk
-def pocket(desk: Desk, seed: int, scenes: int) -> None:
+def pocket(desk: Desk, seed: int, scenes: int, check: bool) -> None:
     """Draw an album from a seed, teach 20 of it from one picture each, ask about all of it.
 
     Look-alikes of theirs are in the pictures too. Nothing of yours is touched: the names go into a home of
@@ -274,7 +278,7 @@ def pocket(desk: Desk, seed: int, scenes: int) -> None:
     import tempfile
 
     from kinsight.drawn.album import Recipe, draw_album
-    from kinsight.evaluate import FIGURES, LINES, PocketBench
+    from kinsight.evaluate import FIGURES, LINES, PocketBench, missed
 
     with tempfile.TemporaryDirectory() as scratch, desk.newcomer(Path(scratch)) as assistant:
         album = draw_album(seed, Recipe(scenes=scenes))
@@ -287,6 +291,10 @@ def pocket(desk: Desk, seed: int, scenes: int) -> None:
         )
         click.echo(f"{words:<70} {result[key]:6.1%}{line}")
     _last_line(result)
+    if check and (lines := missed(result)):
+        raise ModelError(
+            f"these miss their line: {', '.join(lines)}", "train the bundle further, or mend what reads it"
+        )
 
 
 for _group in (evaluate, bench):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -16,15 +14,14 @@ from kinsight.assistant import Assistant, Lesson
 from kinsight.chat import Chat
 from kinsight.drawn.album import Album, Query, write_album
 from kinsight.errors import RegionError
+from kinsight.evaluate.judging import Kind, Reply, claims, has_words, right
 from kinsight.evaluate.shots import Progress, counted
 from kinsight.metrics import (
     absent_naming_rate,
     caption_name_scores,
     iou,
-    names_mentioned,
     recognition_weighted,
 )
-from kinsight.prompt import denies
 from kinsight.types import Box, Regions, Scene
 
 WHO = "Who is in this photo?"
@@ -35,6 +32,7 @@ FIGURES = {
     "absent_naming": "who-answers and captions that name somebody absent",
     "position": '"Where is NAME?"',
     "text_qa": "what was told, or never told, asked without a photo",
+    "caption_claims": "what captions tell beside names: who is where, the surroundings",
     "in_plain_words": "answers in plain words, as the model's own was refused",
 }
 """Figure of `PocketBench.run`, 0..1 -> what it is, in words."""
@@ -48,37 +46,8 @@ LINES = {
 }
 """What the built-in bundle has to reach with any seed: at least, of absent_naming at most."""
 _SAME_BOX_IOU = 0.5
-_DOUBTS = re.compile(
-    r"\b(?:not (?:sure|certain)|unsure|uncertain|maybe|may|might|perhaps|possibly|probably|could"
-    r"|(?:don['’]t|do not|cannot|can['’]t) (?:know|tell|say))\b",
-    re.I,
-)
-_PLACE = r"left|right|top|bottom|middle|cent(?:re|er)|upper|lower"
-_PLACE_WORDS = re.compile(rf"\b(?:{_PLACE})\b", re.I)
-_SHOWS = rf"here|there|visible|shown|(?:in|on|at) (?:the|this) (?:photo|picture|image|{_PLACE})"
-_SEES = r"(?:see|find|spot|recogni[sz]e)"
-_YES_OR_NO = re.compile(r"\W*(yes|no)\b(?! (?:doubt|question))", re.I)
-_IS_THERE = re.compile(rf"\b(?:{_SHOWS})\b|\bI (?:can )?{_SEES}\b", re.I)
-_IS_NOT_THERE = re.compile(rf"(?:n['’]t|\bnot|\bcannot|\bnever) (?:{_SEES}|{_SHOWS})\b|\bno sign of\b", re.I)
-_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+")
-
-Kind = Literal["who", "caption", "where", "present", "absent", "told", "untold"]
-Verdict = Literal["yes", "no", ""]
 Times = dict[str, list[float]]
 """Stage -> milliseconds of each time."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One answer beside what the album knows."""
-
-    kind: Kind
-    name: str = ""  # asked about
-    truth: str = ""  # where: the position; told: the value
-    others: tuple[str, ...] = ()  # where, present, absent: names of all concepts; told, untold: wrong values
-    present: tuple[str, ...] = ()  # who, caption: the concepts that are in the picture
-    text: str = ""
-    plain: bool = False  # the model's own answer was refused
 
 
 @dataclass(frozen=True)
@@ -126,7 +95,7 @@ class PocketBench:
             for told in pupil.told:
                 wrong = tuple(value for value in told.values if value != told.value)
                 self._ask(self._assistant.chat(), told.question, Reply("told", "", told.value, wrong))
-            made_up = tuple(value for value in pupil.untold.values if not _words_of(pupil.info, [value]))
+            made_up = tuple(value for value in pupil.untold.values if not has_words(pupil.info, [value]))
             self._ask(self._assistant.chat(), pupil.untold.question, Reply("untold", others=made_up))
         notes = self._notes
         return {
@@ -135,6 +104,7 @@ class PocketBench:
             "bundle": self._assistant.bundle.name,
             "seed": self._album.seed,
             **scores(notes, self._album.names),
+            "caption_claims": _share(true for reply in notes.of("caption") for true in claims(reply)),
             "in_plain_words": _share(reply.plain for reply in notes.replies),
             "llm_sees": llm.sees,
             "counts": self._counts(),
@@ -161,7 +131,11 @@ class PocketBench:
         for name, thing in query.present.items():
             self._notes.sightings.append(Sighting(name, nearest(scene, thing.xyxy)))
 
-        asked = [("", Reply("caption", present=present)), (WHO, Reply("who", present=present))]
+        places = (*map(query.where, present), query.drawing.place)
+        asked = [
+            ("", Reply("caption", others=names, present=present, places=places)),
+            (WHO, Reply("who", present=present)),
+        ]
         for name in present:
             asked.append((f"Where is {name}?", Reply("where", name, query.where(name), names)))
             asked.append((f"Is {name} in this photo?", Reply("present", name, others=names)))
@@ -173,7 +147,7 @@ class PocketBench:
     def _ask(self, chat: Chat, question: str, about: Reply) -> None:
         """Each question in a talk of its own; without a question a caption."""
         answer = chat.ask(question) if question else chat.caption()
-        self._notes.replies.append(replace(about, text=answer.text, plain=bool(chat.note)))
+        self._notes.replies.append(replace(about, text=answer.text, plain=chat.plain))
         _time(self._notes.answer_ms, answer.timings_ms)
 
     def _counts(self) -> dict[str, int]:
@@ -223,67 +197,6 @@ def missed(run: Mapping[str, object]) -> list[str]:
     ]
 
 
-def right(reply: Reply) -> bool:
-    """Whether an answer about where, whether or what was told is right; one that abstains is not."""
-    judges: Mapping[Kind, Callable[[Reply], bool]] = {
-        "where": lambda r: is_placed(r.text, r.name, r.truth, r.others),
-        "present": lambda r: verdict(r.text, r.name, r.others) == "yes",
-        "absent": lambda r: verdict(r.text, r.name, r.others) == "no",
-        "told": lambda r: holds(r.text, r.truth, r.others),
-        "untold": lambda r: abstains(r.text) and not _words_of(r.text, r.others),
-    }
-    return judges[reply.kind](reply)
-
-
-def verdict(text: str, name: str, names: Sequence[str]) -> Verdict:
-    """What an answer says to "Is NAME in this photo?"; `names` are those of all concepts.
-
-    "" where it doubts, contradicts itself, speaks of others only, asks back or says something else.
-    """
-    mentioned = names_mentioned(text, names)
-    if _DOUBTS.search(text) or text.rstrip().endswith("?") or (mentioned and name not in mentioned):
-        return ""
-    begins = _YES_OR_NO.match(text)
-    gone = bool(_IS_NOT_THERE.search(text))
-    if begins and begins[1].casefold() == "yes":
-        return "" if gone else "yes"
-    if begins or (gone and mentioned):
-        return "no"
-    return "yes" if mentioned and _IS_THERE.search(text) and not denies(text) else ""
-
-
-def is_placed(text: str, name: str, place: str, names: Sequence[str]) -> bool:
-    """Whether an answer puts NAME at this place: with the words of its sides, all of them and no others.
-
-    `names` are those of all concepts: where somebody else is said to be is no answer.
-    """
-    sides = [{word.casefold() for word in _PLACE_WORDS.findall(words)} for words in (text, place)]
-    if sides[0] != sides[1] or denies(text) or _DOUBTS.search(text):
-        return False
-    placing = [words for words in _SENTENCE_END.split(text) if _PLACE_WORDS.search(words)]
-    return all(names_mentioned(words, names) <= {name} and _speaks_of(words, name) for words in placing)
-
-
-def holds(text: str, value: str, others: Sequence[str]) -> bool:
-    """Whether an answer gives a value, and none of the others, without denial or doubt."""
-    return _words_of(text, [value]) and not (denies(text) or _DOUBTS.search(text) or _words_of(text, others))
-
-
-def abstains(text: str) -> bool:
-    """Whether an answer says that it does not know."""
-    return bool(
-        re.search(
-            r"\b(?:not told|told nothing|nothing that I was told|(?:don['’]t|do not) know)\b", text, re.I
-        )
-    )
-
-
-def _words_of(text: str, values: Sequence[str]) -> bool:
-    """Whether the words of any of the values are in a text."""
-    said = text.casefold()
-    return any(re.search(rf"(?<!\w){re.escape(value.casefold())}(?!\w)", said) for value in values)
-
-
 def nearest(scene: Scene, box: Box) -> str:
     """The concept that is nearest to the region that fits a true box; "" without such a region or concept."""
     row = region_at(scene.regions, box)
@@ -323,8 +236,3 @@ def _share(rights: Iterable[bool]) -> float:
     """0 where there is nothing to share."""
     judged = [bool(one) for one in rights]
     return sum(judged) / len(judged) if judged else 0.0
-
-
-def _speaks_of(text: str, name: str) -> bool:
-    """Whether it is NAME, or somebody meant by a pronoun, of whom an answer speaks."""
-    return bool(names_mentioned(text, [name]) or re.match(r"\W*(?:she|he|it|on|at|in)\b", text, re.I))

@@ -157,7 +157,7 @@ class Interviewer:
         text = (chat.ask(question) if question else chat.caption()).text
         scene = chat.scene
         self.result.tallies[kind].asked += 1
-        self.result.plain += bool(chat.note)
+        self.result.plain += chat.plain
         accepted = {match.concept for _, match in scene.accepted()} if scene else set()
         if stray := names_mentioned(text, self.names.values()) - accepted - {asked}:
             self.result.stray.append(f"{question} {text} names {', '.join(stray)}")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kinsight.metrics import names_begun, names_mentioned
+from kinsight.metrics import find_names, names_begun, names_mentioned
 from kinsight.prompt.facts import Facts, a_thing, wrong_names
 from kinsight.prompt.question import Asked
-from kinsight.prompt.say import FUNCTION_WORDS, best_sentence, fitting_sentence, stems, words
+from kinsight.prompt.say import ALLOWED, best_sentence, fitting_sentence, stems, words
 from kinsight.types import Concept
 
 _DENIES = re.compile(
@@ -34,13 +34,8 @@ _CLAIMS = re.compile(r"(?<=[.!?;。！？])\s*|\n+|\bbut\b")
 _OF_THE_PHOTO = re.compile(r"\b(?:photo|picture|image|here|there|see|seen|visible|present)\b", re.I)
 _PLACES = ("left", "right", "top", "bottom", "middle")
 _PLACE_SYNONYMS = {"centre": "middle", "center": "middle", "upper": "top", "above": "top", "lower": "bottom"}
-_PHOTO_WORDS = """
-image know photo picture see seen shown shows sure thing visible yes located position side maybe perhaps
-there's it's that's he's she's don't isn't aren't doesn't can't cannot
-"""
 _VOWELS = "aeiouyаеёиоуыэюяіїєαεηιουωάέήίόύώ"
 _INFLECTED = re.compile(rf".e?s|[^\Wa-z\d_{_VOWELS}]\w{{1,2}}", re.I)
-_ALLOWED = FUNCTION_WORDS | frozenset(_PHOTO_WORDS.split())
 
 
 def free_names(
@@ -99,7 +94,7 @@ def made_up(answer: str, told: str) -> list[str]:
     For models that do not see the picture: whatever they add they cannot know.
     """
     known = set(words(told))
-    return [word for word in words(answer) if word not in known and word not in _ALLOWED]
+    return [word for word in words(answer) if word not in known and word not in ALLOWED]
 
 
 def misspelled(answer: str, free: Sequence[str], forbidden: Sequence[str], told: str) -> list[str]:
@@ -109,7 +104,7 @@ def misspelled(answer: str, free: Sequence[str], forbidden: Sequence[str], told:
     small is an ordinary word. A free name may be inflected: by s or es; in other scripts than Latin by up to
     two letters after a consonant; its last letter may change. A forbidden one may not.
     """
-    known, found = set(words(told)) | _ALLOWED, []
+    known, found = set(words(told)) | ALLOWED, []
     for begun in names_begun(answer, [*free, *forbidden]):
         inflected = begun.ending is None or _INFLECTED.fullmatch(begun.name[-1] + begun.ending)
         ordinary = begun.word[0].islower() or set(words(begun.word)) <= known
@@ -135,15 +130,30 @@ def _wrong_claim(claim: str, concept: Concept, facts: Facts) -> str:
     if any(seen.concept.id == concept.id for seen in facts.accepted):
         if denies(claim) or _DOUBTS.search(claim):
             return f"it denies or doubts {concept.name}"
-        there = _named_in(claim, [seen.concept for seen in facts.accepted])
-        named = [seen for seen in facts.accepted if seen.concept in there]
-        named = named or [seen for seen in facts.accepted if seen.concept.id == concept.id]
-        right = set().union(*(_places(seen.position) for seen in named))
-        return f"it puts {concept.name} elsewhere" if _places(claim) - right else ""
+        right = set().union(*(_places(s.position) for s in facts.accepted if s.concept.id == concept.id))
+        said = _placed_at(claim, concept, [seen.concept for seen in facts.accepted])
+        return f"it puts {concept.name} elsewhere" if said - right else ""
     if any(seen.concept.id == concept.id for seen in facts.unsure):
         return "" if _DOUBTS.search(claim) else f"it is too sure of {concept.name}"
     away = _NOT_HERE.search(claim) and not _IS_HERE.search(claim) and not _DOUBTS.search(claim)
     return "" if away else f"it does not deny {concept.name}"
+
+
+def _placed_at(claim: str, concept: Concept, others: Sequence[Concept]) -> set[str]:
+    """The places that a sentence gives a concept: those between it and the next name, or the next ones.
+
+    "A and B on the left, C on the right"; or all of them before the names: "on the left A, on the right B".
+    """
+    found = find_names(claim, [name for each in others for name in each.names])
+    starts, ends = [start for _, start, _ in found], [end for _, _, end in found]
+    own = [row for row, (name, _, _) in enumerate(found) if name in concept.names]
+    if not own:
+        return _places(claim)
+    before = bool(_places(claim[: starts[0]]))
+    stretches = list(zip([0, *ends], [*starts, len(claim)], strict=True))  # around the names
+    places = [_places(claim[start:end]) for start, end in (stretches if before else stretches[1:])]
+    given = [next(filter(None, places[row::-1] if before else places[row:]), set[str]()) for row in own]
+    return set().union(*given)
 
 
 def _named_in(text: str, concepts: Sequence[Concept]) -> list[Concept]:
@@ -175,10 +185,13 @@ def _other_things(answer: str, facts: Facts) -> str:
     """What an answer puts where the facts have something else, or have elsewhere, in their words; ""."""
     seen = [f"{a_thing(one.label)} {one.position}" for one in (*facts.accepted, *facts.unsure) if one.label]
     placed = [(thing, found[0]) for thing in (*facts.others, *seen) if (found := _PLACE.search(thing))]
+    told = [(set(words(thing)[1:2]), place) for thing, place in placed]
     for said in _THING_PLACED.finditer(answer):
         meant = set(words(said[1]))
-        known = {place for thing, place in placed if set(words(thing)[1:2]) <= meant}
-        if said[2] not in known and (known or any(place == said[2] for _, place in placed)):
+        known = [place for kind, place in told if kind <= meant]
+        if said[2] in known:
+            told.remove(next(one for one in told if one[0] <= meant and one[1] == said[2]))
+        elif known or any(place == said[2] for _, place in placed):
             return f"it sees a {said[1]} {said[2]}"
     return ""
 

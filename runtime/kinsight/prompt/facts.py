@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kinsight.metrics import find_names, iou, names_mentioned
+from kinsight.recall import SURE_LABEL
 from kinsight.types import Box, Concept, Regions, Scene
 
 NOTABLE_SCORE = 0.4
@@ -22,7 +23,7 @@ class Seen:
 
     concept: Concept
     position: str  # "on the left"; "" where only the whole photo tells
-    label: str  # of the detector; "" where only the whole photo tells
+    label: str  # what kind of thing it is; "" where only the whole photo tells
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def facts_of(scene: Scene, concepts: Sequence[Concept]) -> Facts:
     def seen(row: int | None, concept_id: int) -> Seen:
         if row is None:
             return Seen(by_id[concept_id], "", "")
-        return Seen(by_id[concept_id], place(scene, row), scene.regions.labels[row])
+        return Seen(by_id[concept_id], place(scene, row), _kind(by_id[concept_id], scene.regions, row))
 
     accepted = [(row, match) for row, match in scene.accepted() if match.concept_id in by_id]
     unsure = [(row, match) for row, match in scene.unsure() if match.concept_id in by_id]
@@ -54,6 +55,12 @@ def facts_of(scene: Scene, concepts: Sequence[Concept]) -> Facts:
             for row in notable(scene.regions, named)
         ),
     )
+
+
+def _kind(concept: Concept, regions: Regions, row: int) -> str:
+    """What the detector surely sees there, else the kind that the user gave."""
+    sure = regions.scores[row] >= SURE_LABEL
+    return regions.labels[row] if sure or not concept.category else concept.category
 
 
 def place(scene: Scene, row: int) -> str:

@@ -148,12 +148,18 @@ over own please she should so some something tell than that the their them then 
 to too under up us very was we were what when where which while who whom whose why will with would yes you
 your yours
 """
+_PHOTO_WORDS = """
+image know photo picture see seen shown shows sure thing visible yes located position side maybe perhaps
+there's it's that's he's she's don't isn't aren't doesn't can't cannot
+"""
 _PAST = """
 ate eat bought buy came come found find gave give got get grew grow kept keep lost lose made make met meet
 ran run said say saw see slept sleep told tell took take went go won win wrote write
 """
 _IRREGULAR = dict(zip(_PAST.split()[::2], _PAST.split()[1::2], strict=True))
 FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
+ALLOWED = FUNCTION_WORDS | frozenset(_PHOTO_WORDS.split())
+"""What an answer may hold beside what was told."""
 
 
 def _sentences(info: str) -> list[str]:
