@@ -15,6 +15,7 @@ ULTRALYTICS := build/ultralytics
 YOLO_PACKAGES ?= ultralytics==8.4.190 torchvision==0.28.0
 QUESTIONS ?= 500
 export KINSIGHT_KIT := $(abspath $(KIT))
+export PYTHONDONTWRITEBYTECODE :=  # what is compiled once need not be compiled by every test's process
 
 .PHONY: demo test check quick train-ready train-test clip-b32 ultralytics-ready ultralytics-test pocket kit kit-bundle kit-quantise bench wheels lean stress stress-llm album-2000 clean
 

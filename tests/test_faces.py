@@ -147,6 +147,7 @@ def test_the_album_knows_persons_by_their_faces(
         faceless.album.add(photos)
         assert len(faceless.album.find_names(["Ann"], 9)) == 3  # whoever is green
     assert host.album.unseen() == 4
+    assert host.album.find_names(["Ann"], 9) == []  # by clothes nobody is more than a maybe
     assert host.album.add(photos).added == 4 and host.album.unseen() == 0
     assert host.album.add(photos).known == 4
     found = {Path(one.photo.path) for one in host.album.find_names(["Ann"], 9)}

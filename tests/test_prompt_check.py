@@ -245,6 +245,8 @@ def test_what_does_not_deny(text: str) -> None:
         ("Lalas ball is red.", ["Lalas"]),  # of the forbidden one
         ("This is Anselm, no, Anselmo, or Ansela.", ["Anselmo", "Ansela"]),
         ("Tomorrow, Tommy. Tom-like, Tom’s.", ["Tommy"]),
+        ("Maybe Tomatoes.", ["Tomatoes"]),
+        ("Tomatoes are red. Tome is none.", ["Tome"]),
         ("Maybe they go to Anselmsville.", []),
         ("Ann Leeds and Ann Lees.", ["Ann Leeds"]),
         ("Косимара и Косиму видно.", ["Косимара"]),

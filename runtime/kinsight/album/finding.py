@@ -72,7 +72,10 @@ def recognised(shots: Shots, photo: int, eyes: Eyes) -> Recognised:
     """Who is who in a photo of the album, from the vectors that are kept."""
     rows = list(shots.rows(photo))
     vectors = np.concatenate([shots.vectors[rows], shots.whole[photo : photo + 1]])
-    return eyes.recognise(shots.regions.take(rows), vectors, shots.faces.get(photo))
+    faces = shots.faces.get(photo)
+    if faces is None and eyes.bundle.faces:  # not looked at yet: as if none were seen
+        faces = np.zeros((len(vectors), eyes.bundle.faces.dim), np.float32)
+    return eyes.recognise(shots.regions.take(rows), vectors, faces)
 
 
 def accepted(shots: Shots, photo: int, eyes: Eyes) -> dict[int, tuple[Match, Box | None]]:

@@ -19,6 +19,7 @@ Build = Callable[[Floats, int], Search]
 
 def _kinsight(vectors: Floats, threads: int) -> Search:
     index = Index(vectors, np.arange(len(vectors), dtype=np.int64))
+    index.search(vectors[:1], 1)  # rounds them: the first search does
     return lambda queries, k: index.search(queries, k)[0]
 
 

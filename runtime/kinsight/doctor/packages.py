@@ -35,6 +35,7 @@ PACKAGES = (
     Package("opencv-python>=4.8", "cv2"),
     Package("onnxruntime>=1.17", "onnxruntime"),
     Package("usearch>=2.25", "usearch"),
+    Package("numkong>=7", "numkong"),
     Package("sqlite-utils>=4.0", "sqlite_utils"),
     Package("llama-cpp-python==0.3.36", "llama_cpp", "ask, caption and chat"),
     Package("tokenizers>=0.15", "tokenizers", "text search"),

@@ -40,7 +40,7 @@ class Banned:
     """Names that an answer must not mention, found as `find_names` finds them."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._names = [name for name in names if name.strip()]
+        self._names = tuple(name for name in names if name.strip())
         self._reach = 32 + 4 * max(map(len, self._names), default=0)  # code points, with room for odd spacing
 
     def ends(self, data: bytes) -> bool:

@@ -49,19 +49,14 @@ def find_names(text: str, names: Iterable[str]) -> list[tuple[str, int, int]]:
 
     Raises ValueError for a name without a visible character, or one string in place of names.
     """
-    spellings: dict[NameKey, list[str]] = {}
-    for name in no_lone_string("names", names):
-        spellings.setdefault(name_key(name), []).append(name)
-    keys_by_first: dict[str, list[NameKey]] = {}
-    for key in sorted(spellings, key=len, reverse=True):
-        keys_by_first.setdefault(key[0], []).append(key)
-
+    spellings, lengths = _spelled(tuple(no_lone_string("names", names)))
     units = _units(text)
+    folded = tuple(unit.folded for unit in units)
     found: list[tuple[str, int, int]] = []
     row = 0
     while row < len(units):
-        keys = keys_by_first.get(units[row].folded, [])
-        hit = next((key for key in keys if _stands_at(units, row, key)), None)
+        keys = (folded[row : row + length] for length in lengths.get(folded[row], []))
+        hit = next((key for key in keys if key in spellings and _stands_at(units, row, key)), None)
         if hit:
             start, end = units[row].start, units[row + len(hit) - 1].end
             found.append((_as_written(text[start:end], spellings[hit]), start, end))
@@ -75,6 +70,21 @@ class Begun(NamedTuple):
     name: str  # as given
     word: str  # as in the text
     ending: str | None  # what stands behind the name; None where its last letter is another one
+
+
+@lru_cache(maxsize=32)
+def _spelled(names: tuple[str, ...]) -> tuple[dict[NameKey, list[str]], dict[str, list[int]]]:
+    """The spellings of every key, and the lengths of those that begin with a cluster, the longest first.
+
+    Kept, as an answer is asked about the same names at every token.
+    """
+    spellings: dict[NameKey, list[str]] = {}
+    for name in names:
+        spellings.setdefault(name_key(name), []).append(name)
+    lengths: dict[str, set[int]] = {}
+    for key in spellings:
+        lengths.setdefault(key[0], set()).add(len(key))
+    return spellings, {first: sorted(found, reverse=True) for first, found in lengths.items()}
 
 
 def names_begun(text: str, names: Iterable[str]) -> list[Begun]:
@@ -126,6 +136,7 @@ def names_published(caption: str, names: Iterable[str]) -> set[str]:
     return {name for name, token in bare.items() if token and {token, f"<{token}>"} & tokens}
 
 
+@lru_cache(maxsize=1 << 15)
 def name_key(name: str) -> NameKey:
     """The form in which names are compared, see `find_names`."""
     key = [unit.folded for unit in _units(name)]

@@ -34,6 +34,8 @@ _CLAIMS = re.compile(r"(?<=[.!?;。！？])\s*|\n+|\bbut\b")
 _OF_THE_PHOTO = re.compile(r"\b(?:photo|picture|image|here|there|see|seen|visible|present)\b", re.I)
 _PLACES = ("left", "right", "top", "bottom", "middle")
 _PLACE_SYNONYMS = {"centre": "middle", "center": "middle", "upper": "top", "above": "top", "lower": "bottom"}
+_OPENING = re.compile(r"(?:^|[.!?;:。！？]\s*|\n)\W*(\w+)")
+_TELLING = 4  # letters of a name
 _VOWELS = "aeiouyаеёиоуыэюяіїєαεηιουωάέήίόύώ"
 _INFLECTED = re.compile(rf".e?s|[^\Wa-z\d_{_VOWELS}]\w{{1,2}}", re.I)
 
@@ -102,12 +104,16 @@ def misspelled(answer: str, free: Sequence[str], forbidden: Sequence[str], told:
 
     A model that may not say a name, or cannot spell it, goes on otherwise in the midst of it. What is written
     small is an ordinary word. A free name may be inflected: by s or es; in other scripts than Latin by up to
-    two letters after a consonant; its last letter may change. A forbidden one may not.
+    two letters after a consonant; its last letter may change. A forbidden one may not. A word that begins a
+    sentence may be any ("Everyone" is no Eve) where the name is short.
     """
     known, found = set(words(told)) | ALLOWED, []
+    openings = set(_OPENING.findall(answer))
     for begun in names_begun(answer, [*free, *forbidden]):
         inflected = begun.ending is None or _INFLECTED.fullmatch(begun.name[-1] + begun.ending)
         ordinary = begun.word[0].islower() or set(words(begun.word)) <= known
+        longer = len(begun.word) - len(begun.name) > 1
+        ordinary |= longer and len(begun.name) < _TELLING and begun.word in openings
         if not ordinary and not (inflected and begun.name in free):
             found.append(begun.word)
     return list(dict.fromkeys(found))
