@@ -42,6 +42,7 @@ def test_bench_recall_says_what_is_left_out(kinsight: Terminal) -> None:
     assert (left["searcher"], left["reason"]) == ("numpy", "longer than 0.01 s")
 
 
+@pytest.mark.stress
 def test_bench_crowd_and_album(kinsight: Terminal, blob_photo: BlobPhoto) -> None:
     photos = [blob_photo([Blob(colour, (20, 20, 120, 120))]) for colour in ("red", "blue")]
     crowd = last_line(kinsight("bench", "crowd", photos[0], "--concepts", "50"))

@@ -90,6 +90,7 @@ def test_a_look_alike_differs_in_one_attribute() -> None:
     assert set(differing) == set(ATTRIBUTES) - {"kind"}
 
 
+@pytest.mark.stress
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_attribute_can_be_seen(kind: str) -> None:
     """Whatever a thing wears, whatever its pattern is, and however it holds itself."""

@@ -428,6 +428,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.stress
 def test_calibrate_needs_no_more_than_a_device_has(eyes: Path, tmp_path: Path) -> None:
     photos = draw_identities(tmp_path / "blobs", ["red", "green", "blue", "yellow"])
     command = [sys.executable, "-c", NOT_ON_A_DEVICE, "calibrate", str(eyes), str(photos)]

@@ -75,6 +75,7 @@ def test_a_name_goes_to_one_of_two_processes(path: Path) -> None:
         assert store.check() == []
 
 
+@pytest.mark.stress
 def test_writers_readers_and_a_backup_side_by_side(path: Path, tmp_path: Path) -> None:
     """As a server and a command line do: every reader sees whole changes, in their order."""
     filled(path, 1)
@@ -137,6 +138,7 @@ def test_the_rows_of_a_backup_come_in_under_a_reader(path: Path, tmp_path: Path)
         store.remember(crop(9), "after")
 
 
+@pytest.mark.stress
 def test_killed_at_any_moment_all_or_nothing(tmp_path: Path) -> None:
     with killing.keys_at_once():
         counts = killing.run(tmp_path, rounds=6, seed=3)
