@@ -153,6 +153,7 @@ def test_where_the_same_look_no_more_alike_nobody_is_named(same: Floats, strange
     assert accepted(everything, calibration) == maybe(everything, calibration) == 0
 
 
+@pytest.mark.stress
 @settings(max_examples=80, deadline=None)
 @given(COSINES, COSINES)
 @example(np.full(20, 0.8000001, np.float32), np.full(20, 0.8, np.float32))

@@ -128,6 +128,7 @@ def test_what_is_broken_is_said_with_its_mend(
 NEEDED = ["numpy", "onnxruntime", "sqlite-utils"]
 
 
+@pytest.mark.stress
 def test_only_verify_sees_a_change_that_keeps_size_and_time(
     kinsight: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +251,7 @@ def test_what_is_built_from_source_has_the_flags_of_the_device(
     assert flags in finding.mend and finding.mend.endswith("pip install 'llama-cpp-python==0.3.36'")
 
 
+@pytest.mark.stress
 def test_the_bundle_that_is_made_for_the_device_is_named(
     kinsight: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def test_what_is_within_the_limits_and_faster_takes_its_place(own: Path, photos:
     assert "detector_candidates" not in after.parity
 
 
+@pytest.mark.stress
 def test_a_detector_is_judged_by_its_boxes(own: Path, photos: Path) -> None:
     assert quantise(own, photos, "--part", "detector") == 0
     after = read_bundle(own)
