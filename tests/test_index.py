@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kinsight.errors import MissingPackage
 from kinsight.index import Index
-from kinsight.index.screen import Screen
+from kinsight.index.screen import Glance, Screen
 
 
 def unit(rows: int, dim: int, seed: int, tails: float = 0) -> np.ndarray:
@@ -151,7 +151,7 @@ def test_wrong_shapes_and_numbers_are_refused() -> None:
 def test_eight_bits_lose_nobody(n: int, m: int, dim: int, count: int, tails: float, seed: int) -> None:
     vectors, queries = np.split(unit(n + m, dim, seed, tails), [n])
     count = min(count, n)
-    found = Screen(vectors).glance(queries).candidates(count)[0]
+    found = Glance(Screen(vectors), queries).candidates(count)[0]
     exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
     needed = exact >= -np.sort(-exact, axis=1)[:, count - 1 : count]
     assert set(np.flatnonzero(needed.any(axis=0)).tolist()) <= set(found.tolist())
@@ -163,7 +163,7 @@ def test_eight_bits_leave_few(noise: float, most: int) -> None:
     rng = np.random.default_rng(0)
     vectors = unit(1, 256, 0) + noise * rng.standard_normal((5000, 256)).astype(np.float32) / 16
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = Screen(vectors).glance(vectors[:2]).candidates(16)[0]
+    found = Glance(Screen(vectors), vectors[:2]).candidates(16)[0]
     assert 16 <= len(found) <= most
 
 

@@ -45,6 +45,11 @@ class Grounds:
         return (*self.in_photo, *self.named)
 
     @cached_property
+    def words(self) -> str:
+        """All that the model is told."""
+        return prompt.told(self.listed, self.facts_words, self.question)
+
+    @cached_property
     def told(self) -> bool:
         """Whether a sentence of those records fits the question."""
         return any(prompt.fitting_sentence(self.question, concept) for concept in self.listed)
@@ -192,8 +197,7 @@ class Chat:
 
     def _spelt(self, text: str, grounds: Grounds, said: str) -> str:
         """A part of an answer, after what is `said`, with the names put right that it nearly holds."""
-        known = prompt.told(grounds.listed, grounds.facts_words, grounds.question)
-        text, put = prompt.respelt(text, said, grounds.free, (known, *grounds.forbidden))
+        text, put = prompt.respelt(text, said, grounds.free, (grounds.words, *grounds.forbidden))
         for wrong, name in put.items():
             self._remark(f"{name} is spelt as it was taught: the model wrote {wrong}")
         return text
@@ -222,10 +226,9 @@ class Chat:
             fault = f"it names {', '.join(sorted(wrong))}"
         elif grounds.listed and prompt.denies(text) != prompt.denies(grounds.plain) and grounds.told:
             fault = "it denies" if prompt.denies(text) else "it does not deny"
-        told = prompt.told(grounds.listed, grounds.facts_words, grounds.question)
-        if not fault and (made_up := prompt.misspelled(text, grounds.free, grounds.forbidden, told)):
+        if not fault and (made_up := prompt.misspelled(text, grounds.free, grounds.forbidden, grounds.words)):
             fault = f"it makes up {', '.join(made_up)}"
-        return fault or (self._ungrounded(text, told, grounds) if self._from_words(grounds) else "")
+        return fault or (self._ungrounded(text, grounds) if self._from_words(grounds) else "")
 
     def _from_words(self, grounds: Grounds) -> bool:
         """Whether an answer may hold nothing but what was told: no picture can tell more."""
@@ -233,9 +236,9 @@ class Chat:
             return bool(grounds.listed)
         return self._blind or (grounds.asked.kind == "other" and grounds.told_of_the_asked)
 
-    def _ungrounded(self, text: str, told: str, grounds: Grounds) -> str:
+    def _ungrounded(self, text: str, grounds: Grounds) -> str:
         """What an answer from words alone makes up or leaves out, in words; "" where it keeps to them."""
-        if added := prompt.made_up(text, f"{told} {prompt.NOTHING_TOLD}"):
+        if added := prompt.made_up(text, f"{grounds.words} {prompt.NOTHING_TOLD}"):
             return f"it adds {', '.join(added[:3])}"
         if grounds.facts is None and prompt.denies(text) and not grounds.told:
             return ""  # it does not know what nobody told

@@ -7,15 +7,13 @@ from functools import cached_property
 
 import numpy as np
 
-from kinsight.index.screen import Glance, Keys, Screen, reaching
+from kinsight.index.screen import ROUNDING, Glance, Keys, Screen, least_of_the_best, reaching
 from kinsight.types import Floats
 
 _SMALL = 262_144
 """Multiplications in one matrix product: so many OpenBLAS does with one thread."""
 _LEAST_ROWS = 8
 """Rows of one matrix product, at least; others go through in several rounds."""
-_ROUNDING = 2e-5
-"""More than two ways of adding up the same float32 products can differ by."""
 
 
 class Index:
@@ -89,7 +87,7 @@ class Index:
         Raises:
             MissingPackage: usearch is not installed.
         """
-        return Look(self._vectors, queries, self._screen.glance(queries) if len(self) else None)
+        return Look(self._vectors, queries, Glance(self._screen, queries) if len(self) else None)
 
     @cached_property
     def _screen(self) -> Screen:
@@ -114,8 +112,8 @@ class Look:
             return np.zeros(0, np.int64), np.full(len(self._queries), -1, np.float32)
         rows, farthest = self._glance.candidates(count)
         near = np.ascontiguousarray(cosines(self._vectors.take(rows, axis=0), self._queries).T)
-        farthest = np.maximum(farthest, reaching(near, count, 0)[1])
-        return rows[(near >= farthest[:, None] - np.float32(_ROUNDING)).any(axis=0)], farthest
+        farthest = np.maximum(farthest, least_of_the_best(near, count))
+        return rows[reaching(near, farthest - np.float32(ROUNDING))], farthest
 
 
 def cosines(vectors: Floats, others: Floats) -> Floats:

@@ -16,7 +16,7 @@ Keys = NDArray[np.int64]
 _TOP = 127
 _BLOCK = 1 << 19
 """Numbers that are rounded at once: they stay in the cache."""
-_ROUNDING = 2e-5
+ROUNDING = 2e-5
 """More than two ways of adding up the same float32 products can differ by."""
 _FOLD = 64
 """Cosines of which only the highest is looked at to find out where the nearest begin."""
@@ -31,7 +31,7 @@ class Screen:
 
     For rows v and queries q with what is left of them after rounding, v' and q', the cosine differs from the
     product of the rounded ones by v.q' + v'.(q - q'), so by no more than |v||q'| + |v'||q - q'|
-    (Cauchy-Schwarz). All these lengths are measured.
+    (Cauchy-Schwarz). What was lost is measured; the lengths of v and of q - q' are taken as _LONGEST at most.
     """
 
     def __init__(self, vectors: Floats) -> None:
@@ -46,10 +46,6 @@ class Screen:
             lost.append(_longest(left))
         self._packed, self._lost = pack(codes), max(lost)
 
-    def glance(self, queries: Floats) -> Glance:
-        """At all rows from queries, float32 (m, dim) of unit length."""
-        return Glance(self, queries)
-
     def cosines(self, codes: NDArray[np.int8], steps: Floats) -> Floats:
         """float32 (m, n): of rounded queries and their steps, (m,), with the rounded rows."""
         near: Floats = np.asarray(self._products(codes, self._packed)) * steps[:, None]
@@ -58,13 +54,14 @@ class Screen:
 
     def doubt(self, left: Floats) -> float:
         """How far off a cosine is at most, where this is left of the queries, float32 (m, dim)."""
-        return _LONGEST * (_longest(left) + self._lost) + _ROUNDING
+        return _LONGEST * (_longest(left) + self._lost) + ROUNDING
 
 
 class Glance:
     """The cosines of some queries with all rows, roughly; a second time and better where that does not do."""
 
     def __init__(self, screen: Screen, queries: Floats) -> None:
+        """From queries, float32 (m, dim) of unit length."""
         self._screen = screen
         codes, steps, self._left = _rounded(queries)
         self._near = screen.cosines(codes, steps)
@@ -76,7 +73,8 @@ class Glance:
         And float32 (m,): no other row is nearer to the query than this cosine.
         """
         doubt = self._screen.doubt(self._left)
-        rows, least = reaching(self._near, count, 2 * doubt)
+        least = least_of_the_best(self._near, count)
+        rows = reaching(self._near, least - np.float32(2 * doubt))
         if not self._again and len(rows) > self._near.shape[1] // _MANY:  # hardly anything stands out
             codes, steps, self._left = _rounded(self._left)
             self._near += self._screen.cosines(codes, steps)
@@ -85,20 +83,23 @@ class Glance:
         return rows, least - np.float32(doubt)
 
 
-def reaching(near: Floats, count: int, slack: float) -> tuple[Keys, Floats]:
-    """Of cosines (m, n), the columns that can be among the `count` highest of a row, int64 (r,), rising,
+def least_of_the_best(near: Floats, count: int) -> Floats:
+    """float32 (m,): of cosines (m, n), one that at least `count` of each row reach, and few more.
 
-    where two can change places that are `slack` apart; and float32 (m,): what so many of each row reach.
-
-    Instead of the `count`-th highest of all it takes that of the highest ones of as many groups of columns.
+    It is the `count`-th of the highest cosines of as many groups of columns.
     """
     n = near.shape[1]
-    groups, most = max(2 * count, n // _FOLD), near
+    groups = max(2 * count, n // _FOLD)
     if 2 * groups <= n:
-        most = near[:, : n - n % groups].reshape(len(near), -1, groups).max(axis=1)
-    at = most.shape[1] - count
-    least: Floats = np.partition(most, at, axis=1)[:, at]
-    return np.flatnonzero((near >= least[:, None] - np.float32(slack)).any(axis=0)), least
+        near = near[:, : n - n % groups].reshape(len(near), -1, groups).max(axis=1)
+    at = near.shape[1] - count
+    least: Floats = np.partition(near, at, axis=1)[:, at]
+    return least
+
+
+def reaching(near: Floats, least: Floats) -> Keys:
+    """int64 (r,), rising: of cosines (m, n), the columns that reach what is asked of any row, (m,)."""
+    return np.flatnonzero((near >= least[:, None]).any(axis=0))
 
 
 def _rounded(vectors: Floats) -> tuple[NDArray[np.int8], Floats, Floats]:

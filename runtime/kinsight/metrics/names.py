@@ -56,7 +56,9 @@ def find_names(text: str, names: Iterable[str]) -> list[tuple[str, int, int]]:
     row = 0
     while row < len(units):
         keys = (folded[row : row + length] for length in lengths.get(folded[row], []))
-        hit = next((key for key in keys if key in spellings and _stands_at(units, row, key)), None)
+        hit = next(
+            (key for key in keys if key in spellings and _stands_apart(units, row, row + len(key))), None
+        )
         if hit:
             start, end = units[row].start, units[row + len(hit) - 1].end
             found.append((_as_written(text[start:end], spellings[hit]), start, end))
@@ -184,11 +186,8 @@ def _fold(cluster: str) -> tuple[str, ...]:
     return (" ",) if folded.isspace() else tuple(folded[start:end] for start, end in _clusters(folded))
 
 
-def _stands_at(units: list[_Unit], row: int, key: NameKey) -> bool:
-    """Whether the name is there, between two words on either side."""
-    end = row + len(key)
-    if tuple(unit.folded for unit in units[row:end]) != key:
-        return False
+def _stands_apart(units: list[_Unit], row: int, end: int) -> bool:
+    """Whether what is in [row, end) stands between words on either side."""
     tail = [unit.folded for unit in units[end : end + 2]]
     contraction = tail == ["'", "t"] and _splits(units, end + 2)  # Don't and Can't name neither Don nor Can
     return _splits(units, row) and _splits(units, end) and not contraction
