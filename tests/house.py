@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -128,12 +128,13 @@ MODULES: dict[str, Module] = {}
 MODULES.update({module.name: module for module in modules()})
 LEVELS = {f"kinsight.{room}": level for level, rooms in enumerate(FLOORS.values()) for room in rooms}
 LEVELS |= dict.fromkeys(FACES, len(FLOORS) - 1)
-FUNCTIONS = [
-    (module.name, node)
-    for module in MODULES.values()
-    for node in ast.walk(module.tree)
-    if isinstance(node, Function)
-]
+
+
+@cache
+def functions() -> list[tuple[str, Function]]:
+    """Every function with its module; read when first asked for, as every test process imports this file."""
+    walked = ((name, node) for name, module in MODULES.items() for node in ast.walk(module.tree))
+    return [(name, node) for name, node in walked if isinstance(node, Function)]
 
 
 def all_imports() -> Iterator[tuple[Module, Import]]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from kinsight.catalogue.entries import RemoteFile
 from kinsight.errors import PullError
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 Told = Callable[[str, int, int], None]
@@ -247,12 +250,22 @@ def _client(url: str) -> httpx.Client:
     """Follows no redirect by itself; a proxy of the environment is not for this very machine."""
     import httpx
 
+    trusts_environment = httpx.URL(url).host not in _LOOPBACK
     return httpx.Client(
+        verify=_certificates(trusts_environment),
         timeout=httpx.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS),
         headers={"User-Agent": "kinsight"},
         follow_redirects=False,
-        trust_env=httpx.URL(url).host not in _LOOPBACK,
+        trust_env=trusts_environment,
     )
+
+
+@cache
+def _certificates(trusts_environment: bool) -> ssl.SSLContext:
+    """Whom a server must be vouched for by: read once, which takes longer than many a small file."""
+    import httpx
+
+    return httpx.create_ssl_context(trust_env=trusts_environment)
 
 
 @contextmanager
