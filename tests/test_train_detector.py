@@ -130,7 +130,7 @@ def test_each_thing_has_cells_inside_of_it() -> None:
 def test_a_scene_without_things_costs_only_doubt() -> None:
     quality, _ = targets([[0, 0, 0, 0]], [-1])
     assert quality.sum() == 0
-    empty = detector.Pictures(
+    empty = scenes.Pictures(
         np.zeros((1, 3, 64, 64), np.uint8), np.zeros((1, 8, 4), np.float32), np.full((1, 8), -1)
     )
     losses = matching.losses(network.Network(TINY), empty)

@@ -53,10 +53,10 @@ def open_tokenizer(folder: Path) -> CheckpointTokenizer:
     SigLIP2 learnt its words in small letters (arXiv 2502.14786), but its checkpoints name Gemma's tokenizer,
     which leaves capitals as they are.
     """
-    from tokenizers import normalizers
+    from tokenizers import Tokenizer, normalizers
 
     own = own_tokenizer(folder)
-    fast = own.backend_tokenizer if own.is_fast else _converted(own, folder)
+    fast = Tokenizer.from_str(own.backend_tokenizer.to_str()) if own.is_fast else _converted(own, folder)
     small = type(own).__name__.startswith("Gemma")
     if small:
         first = [fast.normalizer] if fast.normalizer else []
