@@ -57,7 +57,11 @@ def test_the_packages_are_those_of_the_project_file() -> None:
     )
 
 
-def test_without_llama_cpp_look_is_well(kinsight: Terminal, fake_modules: Path) -> None:
+def test_without_llama_cpp_look_is_well(
+    kinsight: Terminal, fake_modules: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [package for package in PACKAGES if package.name in (*NEEDED, "llama-cpp-python")]
+    monkeypatch.setattr("kinsight.doctor.PACKAGES", few)
     missing = "raise ModuleNotFoundError(\"No module named 'llama_cpp'\")\n"
     (fake_modules / "llama_cpp.py").write_text(missing, encoding="utf-8")
     said = fine(kinsight("doctor"))

@@ -35,14 +35,18 @@ def served() -> Iterator[Served]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def maker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle that the catalogue has."""
+    return make_bundle(tmp_path_factory.mktemp("maker") / "tiny", calibrated=False).folder
+
+
 @pytest.fixture
-def shop(served: Served, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a catalogue of one bundle, a device config that names it, and photos."""
+def shop(served: Served, maker: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a catalogue of one bundle and a device config that names it."""
     monkeypatch.setenv("KINSIGHT_HOME", str(home))
-    bundle = make_bundle(tmp_path / "maker" / "tiny", calibrated=False)
-    offer(served, bundle.folder, tmp_path / "catalogue.toml")
+    offer(served, maker, tmp_path / "catalogue.toml")
     (tmp_path / "little.toml").write_text(DEVICE, encoding="utf-8")
-    draw_identities(tmp_path / "blobs", ["orange", "yellow", "green", "blue", "purple", "pink"])
     return tmp_path
 
 
@@ -57,13 +61,14 @@ def make(shop: Path, capfd: pytest.CaptureFixture[str], *words: str | Path) -> S
 
 
 def test_a_whole_bundle(shop: Path, served: Served, capfd: pytest.CaptureFixture[str]) -> None:
+    draw_identities(shop / "blobs", ["orange", "yellow", "green", "blue"], photos=3)
     said = make(shop, capfd, "--photos", shop / "blobs")
     assert said.code == 0, said
     found = read_bundle(shop / "mine")
     check_hashes(found)
     assert found.name == "mine" and found.licence in ("MIT", "Apache-2.0")
-    assert found.embedder.calibration and "blobs, 6 identities" in found.embedder.calibration.fitted_on
-    assert {"detector_candidates", "embedder_candidates"} <= found.parity.keys()
+    assert found.embedder.calibration and "blobs, 4 identities" in found.embedder.calibration.fitted_on
+    assert {"detector_candidates", "embedder_candidates", "text_candidates"} <= found.parity.keys()
     assert "mine for little is written to" in said.out and "mine accepts from probability" in said.out
     assert "detector: well" in said.out
     asked = len(served.log)
@@ -72,9 +77,9 @@ def test_a_whole_bundle(shop: Path, served: Served, capfd: pytest.CaptureFixture
 
 
 def test_a_part_of_ones_own_takes_the_place_of_the_catalogues(
-    shop: Path, capfd: pytest.CaptureFixture[str]
+    shop: Path, maker: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    own = spec_of(shop / "maker" / "tiny").embedder
+    own = spec_of(maker).embedder
     write_part(own, {"embedder": {"source": "mine"}}, shop / "part")
     said = make(shop, capfd, "--embedder", shop / "part")
     assert said.code == 0, said

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import loose_parts
+from full_disk import files_up_to
 from kinsight.bundle import Bundle, Calibration, Preprocess, check_hashes, read_bundle
 from kinsight.bundle.place import put_in_place
 from kinsight.errors import BundleError
@@ -138,17 +137,6 @@ def test_a_linked_source_is_copied(spec: BundleSpec, out: Path) -> None:
     link.symlink_to(spec.detector.file)
     linked = dataclasses.replace(spec, detector=dataclasses.replace(spec.detector, file=link))
     assert not write_bundle(linked, out).detector.file.is_symlink()
-
-
-@contextmanager
-def files_up_to(size: int) -> Iterator[None]:
-    """A disk that refuses more than `size` bytes a file: a real OSError, for root too."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def missing(spec: BundleSpec) -> BundleSpec:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import re
+import shutil
+from collections.abc import KeysView
+from dataclasses import replace
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,21 +16,30 @@ import pytest
 from identities import draw_identities
 from kinsight.bundle import check_hashes, read_bundle
 from kinsight.embed import Embedder
+from kinsight.session import Session
 from kinsight_export.cli import main
+from kinsight_export.parts import rewrite, spec_of
+from kinsight_export.quantise.candidates import make_candidates, name_as_it_is
 from kinsight_export.quantise.seeing import Eyes, identities_changed, nearest
 from kinsight_export.trial import WORKSTATION
 from tiny import make_bundle
+from tiny_detector import save_model
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundles") / "tiny").folder
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Path:
+def own(made: Path, tmp_path: Path) -> Path:
     """A calibrated bundle of one's own."""
-    return make_bundle(tmp_path / "bundles" / "tiny").folder
+    return Path(shutil.copytree(made, tmp_path / "bundles" / "tiny"))
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    return draw_identities(tmp_path / "blobs", ["red", "green", "blue"])
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw_identities(tmp_path_factory.mktemp("photos") / "blobs", ["red", "green", "blue"])
 
 
 def quantise(*words: str | Path) -> int:
@@ -83,6 +97,97 @@ def test_a_detector_is_judged_by_its_boxes(own: Path, photos: Path) -> None:
     assert rows["fp32"]["boxes"] == 1.0 and len(rows) >= 2
     assert sum(row["verdict"] == "chosen" for row in rows.values()) == 1
     assert after.embedder.calibration
+
+
+@pytest.mark.parametrize("least", ["0.999999", "0"], ids=["refused", "within the limits"])
+def test_a_text_tower_is_judged_by_its_words(own: Path, photos: Path, least: str) -> None:
+    (own.parent / "colours.txt").write_text("red\ngreen\nblue\n", encoding="utf-8")  # words that it knows
+    spec = spec_of(own)
+    detector = replace(spec.detector, labels=own.parent / "colours.txt")
+    before = rewrite(replace(spec, detector=detector), own).embedder
+    limits = ("--least-cosine", least, "--max-changes", "0" if least != "0" else "99")
+    assert quantise(own, photos, "--part", "text", *limits) == 0
+    after = read_bundle(own)
+    check_hashes(after)
+    rows = after.parity["text_candidates"]
+    assert rows["fp32"]["words"] > 0.999999 and rows["fp32"]["best_words"] == 0
+    smaller = rows["int8 dynamic, tables too"]
+    assert 0.9 < smaller["words"] < 0.999999
+    if least != "0":
+        assert smaller["verdict"].startswith("refused: words, lowest cosine 0.9")
+    # Vectors of pictures are as they were, so nobody has to be embedded or calibrated anew.
+    assert (after.embedder.id, after.embedder.calibration) == (before.id, before.calibration)
+    assert after.embedder.image == before.image
+    assert after.embedder.text and after.embedder.text.file.read_bytes()
+    changed = after.embedder.text.sha256 != (before.text and before.text.sha256)
+    assert changed == (smaller["verdict"] == "chosen")
+    assert Embedder(after.embedder, WORKSTATION).texts(["a red box"]).shape == (1, before.dim)
+
+
+def words_tower(folder: Path) -> Path:
+    """A table and two products of weights: what the text tower of a transformer is made of."""
+    text = """words (int64[n, m] input_ids) => (float[n, 64] text_embeds) {
+        rows = Gather (table, input_ids)
+        wide = MatMul (rows, one)
+        kept = Relu (wide)
+        narrow = MatMul (kept, two)
+        text_embeds = ReduceMean <axes = [1], keepdims = 0> (narrow)
+    }"""
+    rng = np.random.default_rng(2)
+    shapes = {"table": (400, 64), "one": (64, 128), "two": (128, 64)}
+    constants = {name: rng.normal(size=shape) / shape[0] ** 0.5 for name, shape in shapes.items()}
+    return save_model(folder / "words.onnx", text, constants)
+
+
+def test_a_transformer_has_candidates_of_its_own(tmp_path: Path) -> None:
+    """Dynamic INT8 without and with the table, and weights alone: smaller, and nearly the same."""
+    file, feeds = words_tower(tmp_path), [{"input_ids": np.arange(8, dtype=np.int64)[None]}]
+    (wanted,) = Session(file, WORKSTATION).run(feeds[0]).values()
+    sizes = {"fp32": file.stat().st_size}
+    assert name_as_it_is(file) == "fp32"
+    for name, made in make_candidates(file, feeds, tmp_path):
+        (given,) = Session(made, WORKSTATION).run(feeds[0]).values()
+        cosine = (given * wanted).sum() / np.linalg.norm(given) / np.linalg.norm(wanted)
+        assert 0.98 < cosine < 0.999999, name
+        assert name_as_it_is(made) == "as it is", name
+        sizes[name] = made.stat().st_size
+    assert list(sizes) == [
+        "fp32",
+        "int8 dynamic",
+        "8-bit weights",
+        "4-bit weights",
+        "int8 dynamic, tables too",
+    ]
+    assert min(sizes, key=lambda name: sizes[name]) == "int8 dynamic, tables too"
+    assert all(size < sizes["fp32"] for name, size in sizes.items() if name != "fp32")
+
+
+class Seen(dict[str, Any]):
+    """Feeds that count how often a session took them."""
+
+    times = 0
+
+    def keys(self) -> KeysView[str]:
+        self.times += 1
+        return super().keys()
+
+
+def test_the_ranges_of_a_method_are_found_once(tmp_path: Path) -> None:
+    """Min-max and percentiles each look at a picture once, whatever layers are left out then."""
+    from onnxruntime.quantization import quantize_static
+
+    if "calibration_cache_path" not in signature(quantize_static).parameters:
+        pytest.skip("this ONNX Runtime keeps no ranges")
+    layers = "".join(f"y{row} = Conv (x{row}, w)\nx{row + 1} = Relu (y{row})\n" for row in range(20))
+    head = "net (float[1, 2, 8, 8] x0) => (float[1, 2, 8, 8] x20)"
+    weights = np.random.default_rng(1).normal(size=(2, 2, 1, 1))
+    file = save_model(tmp_path / "deep.onnx", f"{head} {{ {layers} }}", {"w": weights})
+    rng = np.random.default_rng(2)
+    feeds = [Seen(x0=rng.uniform(size=(1, 2, 8, 8)).astype(np.float32)) for _ in range(17)]
+    names = [name for name, _ in make_candidates(file, feeds, tmp_path)]
+    ways = ("min-max", "percentile", "all but the first", "all but the ends")
+    assert names == [f"int8 static, {way}" for way in ways]
+    assert [feed.times for feed in feeds[1:]] == [2] * 15 + [1]
 
 
 def test_identities_that_change_are_counted(own: Path, photos: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from full_disk import files_up_to
 from kinsight.bundle import check_hashes, read_bundle, verify_bundle
 from kinsight.catalogue import Order, load_catalogue, pull, remove
 from kinsight.catalogue.download import Patience, _next
@@ -187,17 +188,12 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_asked_for(
 
 
 def test_a_disk_that_fills_up_keeps_what_is_there(
-    served: Served, catalogue: Path, my_home: Home, home: Path
+    served: Served, catalogue: Path, my_home: Home, kinsight: Terminal
 ) -> None:
-    """A process that may write no file of more than 30,000 bytes."""
-    script = (
-        "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000));"
-        "sys.argv = ['kinsight', *sys.argv[1:]]; runpy.run_module('kinsight', run_name='__main__')"
-    )
-    command = [sys.executable, "-c", script, "--home", home, "pull", "tiny", "--catalogue", catalogue]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 1
-    (line,) = [line for line in run.stderr.splitlines() if line.startswith("kinsight: ")]
+    with files_up_to(30_000):
+        said = kinsight("pull", "tiny", "--catalogue", catalogue)
+    assert said.code == 1
+    (line,) = [line for line in said.err.splitlines() if line.startswith("kinsight: ")]
     assert "cannot be written (File too large): free some space and run the same command again" in line
     pull(load_catalogue(catalogue).entry("tiny"), my_home, QUICK, silent)
     assert any(headers.get("range") == "bytes=30000-" for _, headers in served.log)

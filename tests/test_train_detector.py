@@ -13,15 +13,19 @@ from kinsight.config import load_device
 from kinsight.detect import Detector, _yolox
 from kinsight.drawn import KINDS, random_scene
 from kinsight.errors import ModelError
+from kinsight.image import prepare
 from kinsight.session import Session
 
 torch = pytest.importorskip("torch")
-detector = pytest.importorskip("kinsight_train.detector")
+detector = pytest.importorskip("kinsight_train.detector.training")
+matching = pytest.importorskip("kinsight_train.detector.matching")
+network = pytest.importorskip("kinsight_train.detector.network")
+scenes = pytest.importorskip("kinsight_train.detector.scenes")
 loop = pytest.importorskip("kinsight_train.loop")
 onnx_file = pytest.importorskip("kinsight_export.onnx_file")
 pytestmark = pytest.mark.train
 
-TINY = detector.Shape(size=64, widths=(8, 16, 16, 16), neck=16)
+TINY = network.Shape(size=64, widths=(8, 16, 16, 16), neck=16)
 SCHEDULE = loop.Schedule(steps=30, batch=4, peak_lr=5e-3, warmup=3, save_every=15)
 DEVICE = replace(load_device("laptop-cpu"), threads=1)
 
@@ -45,13 +49,13 @@ def test_the_losses_fall(tmp_path: Path) -> None:
     totals: list[float] = []
 
     def noted(module: Any, batch: Any) -> dict[str, Any]:
-        parts = detector.losses(module, batch)
+        parts = matching.losses(module, batch)
         totals.append(sum(part.item() for part in parts.values()))
         return dict(parts)
 
     torch.manual_seed(0)
-    same = detector.Scenes(0, SCHEDULE.batch, TINY.size)(0)
-    loop.train(detector.Network(TINY), SCHEDULE, lambda _: same, noted, loop.Run(tmp_path, print, 0))
+    same = scenes.Scenes(0, SCHEDULE.batch, TINY.size)(0)
+    loop.train(network.Network(TINY), SCHEDULE, lambda _: same, noted, loop.Run(tmp_path, print, 0))
     assert np.mean(totals[-5:]) < 0.8 * np.mean(totals[:5])
 
 
@@ -86,16 +90,16 @@ def test_the_runtime_reads_it(exported: tuple[Path, float]) -> None:
 def test_the_runtime_decodes_as_the_training() -> None:
     raw = np.random.default_rng(1).normal(size=(1, 84, 5 + len(KINDS))).astype(np.float32)
     ours = _yolox({"boxes": raw}, detector.part(Path("x.onnx"), 64)).xyxy
-    theirs = detector._decode(torch.from_numpy(raw), 64)[0].numpy()
+    theirs = matching.decode(torch.from_numpy(raw), 64)[0].numpy()
     assert ours == pytest.approx(theirs, abs=1e-3)
 
 
 def test_a_scene_is_what_the_runtime_sees() -> None:
-    batch = detector.Scenes(3, 2, 64)(11)
+    batch = scenes.Scenes(3, 2, 64)(11)
     drawing = random_scene(np.random.default_rng((3, 11, 1)))
-    chw, placement = detector.prepare(drawing.pixels, detector.preprocess(64))
+    chw, placement = prepare(drawing.pixels, network.preprocess(64))
     assert batch.pixels[1] / np.float32(255) == pytest.approx(chw, abs=1e-6)
-    xyxy, kinds = detector.truth(drawing)
+    xyxy, kinds = scenes.truth(drawing)
     assert batch.kinds[1].tolist() == [*kinds, *[-1] * (batch.kinds.shape[1] - len(kinds))]
     assert placement.to_photo(batch.xyxy[1][: len(kinds)]) == pytest.approx(xyxy, abs=1e-2)
 
@@ -103,17 +107,17 @@ def test_a_scene_is_what_the_runtime_sees() -> None:
 def targets(boxes: list[list[float]], kinds: list[int]) -> tuple[Any, Any]:
     """Quality and owner per cell where every cell already boxes the thing whose middle is nearest."""
     xyxy = torch.tensor([boxes])
-    corners, strides = detector._cells(64, torch.device("cpu"))
+    corners, strides = matching.cells(64, torch.device("cpu"))
     centre = (corners + 0.5) * strides
     middle = (xyxy[0, :, :2] + xyxy[0, :, 2:]) / 2
     guess = xyxy[:, torch.cdist(centre, middle).argmin(1)]
-    quality, owner = detector._assign(guess, xyxy, torch.tensor([kinds]))
+    quality, owner = matching.assign(guess, xyxy, torch.tensor([kinds]))
     return quality[0], owner[0]
 
 
 def test_each_thing_has_cells_inside_of_it() -> None:
     quality, owner = targets([[0, 0, 24, 32], [34, 30, 62, 62], [0, 0, 0, 0]], [4, 7, -1])
-    corners, strides = detector._cells(64, torch.device("cpu"))
+    corners, strides = matching.cells(64, torch.device("cpu"))
     centre = (corners + 0.5) * strides
     for thing, (low, high) in enumerate([((0, 0), (24, 32)), ((34, 30), (62, 62))]):
         mine = centre[(quality > 0) & (owner == thing)]
@@ -126,10 +130,10 @@ def test_each_thing_has_cells_inside_of_it() -> None:
 def test_a_scene_without_things_costs_only_doubt() -> None:
     quality, _ = targets([[0, 0, 0, 0]], [-1])
     assert quality.sum() == 0
-    empty = detector.Pictures(
+    empty = scenes.Pictures(
         np.zeros((1, 3, 64, 64), np.uint8), np.zeros((1, 8, 4), np.float32), np.full((1, 8), -1)
     )
-    losses = detector.losses(detector.Network(TINY), empty)
+    losses = matching.losses(network.Network(TINY), empty)
     assert losses["box"] == 0
     assert losses["kind"] == 0
     assert 0 < losses["there"] < 10
@@ -138,10 +142,10 @@ def test_a_scene_without_things_costs_only_doubt() -> None:
 def test_generalised_overlap() -> None:
     one, far = torch.tensor([0.0, 0, 10, 10]), torch.tensor([20.0, 0, 30, 10])
     half = torch.tensor([0.0, 0, 10, 5])
-    assert detector._overlap(one, one).item() == pytest.approx(1)
-    assert detector._overlap(one, half).item() == pytest.approx(0.5)
-    assert detector._overlap(one, far).item() == 0
-    assert detector._overlap(one, far, generalised=True).item() == pytest.approx(-1 / 3)
+    assert matching.pair_iou(one, one).item() == pytest.approx(1)
+    assert matching.pair_iou(one, half).item() == pytest.approx(0.5)
+    assert matching.pair_iou(one, far).item() == 0
+    assert matching.pair_iou(one, far, generalised=True).item() == pytest.approx(-1 / 3)
 
 
 def test_scores_are_shares(trained: tuple[Any, list[str]]) -> None:
@@ -156,7 +160,7 @@ def test_pairs_are_one_to_one() -> None:
 
 
 def test_a_file_that_differs_is_refused(exported: tuple[Path, float]) -> None:
-    other = detector._Deployed(detector.Network(TINY)).eval()
+    other = network.Deployed(network.Network(TINY)).eval()
     with pytest.raises(ModelError, match="differs from its source by"):
         onnx_file.onnx_parity(other, [torch.rand(1, 3, 64, 64)], exported[0])
     with pytest.raises(ModelError, match="compared on no input"):

@@ -41,7 +41,12 @@ pytestmark = pytest.mark.train
 
 PICTURES = Pictures(scenes(5), "5 drawn scenes")
 SMOOTH = Pictures(smooth_pictures(), "4 smooth pictures")
-EMBEDDERS = {"clip": tiny_vision.clip, "siglip": tiny_vision.siglip, "dinov2": tiny_vision.dinov2}
+EMBEDDERS = {
+    "clip": tiny_vision.clip,
+    "siglip": tiny_vision.siglip,
+    "siglip2": tiny_vision.siglip2,
+    "dinov2": tiny_vision.dinov2,
+}
 DETECTORS: dict[str, Callable[[Path], Path]] = {
     "yolos": tiny_vision.yolos,
     "rt_detr": lambda folder: tiny_vision.rt_detr(folder, seed=1),
@@ -75,7 +80,7 @@ def test_an_embedder_is_what_its_checkpoint_is(
     toml = (tmp_path / "part" / "part.toml").read_text(encoding="utf-8")
     assert 'licence = "Apache-2.0"' in toml and "[parity.embedder.picture_vectors]" in toml
     assert ("[embedder.text]" in toml) == (name != "dinov2")
-    assert ('resize = "stretch"' in toml) == (name == "siglip")
+    assert ('resize = "stretch"' in toml) == name.startswith("siglip")
 
 
 def test_pictures_of_another_size_than_the_checkpoint_s(tmp_path: Path) -> None:
@@ -84,6 +89,17 @@ def test_pictures_of_another_size_than_the_checkpoint_s(tmp_path: Path) -> None:
     assert report.require() and spec.preprocess.size_wh == (56, 42)
     with pytest.raises(ModelError, match=r"does not take pictures of 40 x 40 .*: pass another --size"):
         open_embedder(made(tmp_path, "clip", tiny_vision.clip), (40, 40), "MIT", stretch=True)
+
+
+def test_siglip2_reads_small_letters(tmp_path: Path) -> None:
+    """As it learnt them; the tokenizer that its checkpoints name leaves capitals as they are."""
+    from kinsight_export.sources.tokenizer import open_tokenizer
+
+    words = open_tokenizer(made(tmp_path, "siglip2", tiny_vision.siglip2))
+    assert words.own("A Red Mug")["input_ids"] != words.own("a red mug")["input_ids"]
+    assert words.fast.encode("A Red Mug").ids == words.fast.encode("a red mug").ids
+    small, capital = words.ids(["a red mug", "A Red Mug"], 24)
+    assert (small == capital).all() and small[-1] == 0
 
 
 class _Grid(torch.nn.Module):

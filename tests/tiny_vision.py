@@ -20,6 +20,7 @@ from transformers import (
     DFineForObjectDetection,
     Dinov2Config,
     Dinov2Model,
+    GemmaTokenizerFast,
     HGNetV2Config,
     RTDetrConfig,
     RTDetrForObjectDetection,
@@ -97,14 +98,38 @@ def clip(folder: Path, seed: int = 0, **vision: Any) -> Path:
 
 def siglip(folder: Path, seed: int = 0) -> Path:
     """A SigLIP pair with a SentencePiece vocabulary, which has no fast tokenizer of its own."""
+    _siglip(folder, seed, 120)
+    _pieces(folder / "spiece", vocab_size=60, model_type="unigram", pad_id=0, eos_id=1, unk_id=2, bos_id=-1)
+    SiglipTokenizer(str(folder / "spiece.model"), model_max_length=24).save_pretrained(folder)
+    return _carded(folder)
+
+
+def siglip2(folder: Path, seed: int = 0) -> Path:
+    """A SigLIP2 pair: the same network with Gemma's tokenizer, as its checkpoints have it."""
+    _siglip(folder, seed, 400)
+    ids = {"pad_id": 0, "eos_id": 1, "bos_id": 2, "unk_id": 3}
+    _pieces(folder / "tokenizer", vocab_size=320, model_type="bpe", byte_fallback=True, **ids)
+    GemmaTokenizerFast(
+        vocab_file=str(folder / "tokenizer.model"), add_bos_token=False, add_eos_token=True,
+        padding_side="right", model_max_length=24,
+    ).save_pretrained(folder)  # fmt: skip
+    return _carded(folder)
+
+
+def _siglip(folder: Path, seed: int, vocabulary: int) -> None:
+    """Its network and how it wants pictures."""
     torch.manual_seed(seed)
     text = {
         **{key: _VISION[key] for key in list(_VISION)[:4]},
-        "vocab_size": 120,
+        "vocab_size": vocabulary,
         "max_position_embeddings": 24,
     }
     stir(SiglipModel(SiglipConfig(vision_config=_VISION, text_config=text)), seed).save_pretrained(folder)
     SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+
+
+def _pieces(prefix: Path, **options: Any) -> None:
+    """Trains a SentencePiece vocabulary on a few lines in small letters."""
     lines = [
         f"a {colour} {kind} with a {other} scarf on the table"
         for colour in ("red", "blue", "striped")
@@ -112,12 +137,9 @@ def siglip(folder: Path, seed: int = 0) -> Path:
         for other in ("white", "long", "small")
     ]
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines), model_prefix=str(folder / "spiece"), vocab_size=60,
-        model_type="unigram",
-        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2, hard_vocab_limit=False,
+        sentence_iterator=iter(lines), model_prefix=str(prefix), minloglevel=2, hard_vocab_limit=False,
+        **options,
     )  # fmt: skip
-    SiglipTokenizer(str(folder / "spiece.model"), model_max_length=24).save_pretrained(folder)
-    return _carded(folder)
 
 
 def dinov2(folder: Path, seed: int = 0) -> Path:

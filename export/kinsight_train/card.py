@@ -15,7 +15,7 @@ from kinsight.bundle.verify import sha256_of
 from kinsight.drawn.album import draw_album, fingerprint
 from kinsight.errors import ModelError
 from kinsight.evaluate import FIGURES, LINES, PocketBench, missed
-from kinsight_train.detector import DETECTOR_SCHEDULE
+from kinsight_train.detector.training import DETECTOR_SCHEDULE
 from kinsight_train.embedder.training import EMBEDDER_SCHEDULE
 from kinsight_train.loop import Schedule
 from kinsight_train.mllm.training import COURSE, SHAPE

@@ -43,10 +43,10 @@ def cli(context: click.Context) -> None:
 @_options
 def train_detector(work: Path, workers: int, threads: int | None) -> None:
     """Train the detector."""
-    from kinsight_train import detector
     from kinsight_train import pocket as parts
+    from kinsight_train.detector.training import evaluate
 
-    click.echo(detector.evaluate(parts.train_detector(_shop(work, workers, threads)), 7, 300))
+    click.echo(evaluate(parts.train_detector(_shop(work, workers, threads)), 7, 300))
 
 
 @cli.command(name="embedder", epilog="Example: kinsight-train embedder --threads 1")

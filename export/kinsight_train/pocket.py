@@ -29,8 +29,9 @@ from kinsight_export.parts import (
     write_bundle,
 )
 from kinsight_export.trial import WORKSTATION
-from kinsight_train import detector
 from kinsight_train.calibrating import calibrate
+from kinsight_train.detector import training as detector
+from kinsight_train.detector.network import SHAPE, Network
 from kinsight_train.embedder import training as embedder
 from kinsight_train.embedder.data import CONTEXT, RULE
 from kinsight_train.embedder.towers import DIM, Pair
@@ -70,7 +71,7 @@ class Workshop:
         return self.folder / name
 
 
-def train_detector(shop: Workshop) -> detector.Network:
+def train_detector(shop: Workshop) -> Network:
     """The detector's network, trained to its end from where it was stopped."""
     return detector.train_detector(
         shop.part("detector"), detector.DETECTOR_SCHEDULE, shop.report, shop.workers
@@ -112,7 +113,7 @@ def exported_seeing(shop: Workshop) -> Seeing:
         "detector": vars(detector.evaluate(network, 7, 300)),
         "embedder": vars(embedder.evaluate(pair, 7)),
     }
-    part = detector.part(files / "detector.onnx", detector.Shape().size)
+    part = detector.part(files / "detector.onnx", SHAPE.size)
     text = TextSpec(files / embedder.TEXT_FILE, files / embedder.TOKENIZER_FILE, CONTEXT)
     return Seeing(
         DetectorSpec(

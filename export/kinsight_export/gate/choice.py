@@ -32,6 +32,11 @@ class Choice:
     chosen: Candidate
     verdicts: tuple[tuple[Candidate, str], ...]  # every one with "chosen", or why not
 
+    @property
+    def kept(self) -> bool:
+        """Whether the first was chosen: the one as the source has it."""
+        return self.chosen is self.verdicts[0][0]
+
     def table(self) -> dict[str, Any]:
         """What stands in bundle.toml under [parity.PART_candidates]."""
         return {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
+from inspect import signature
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ _PER_CHANNEL = 13  # the opset from which on a scale can be one of each channel
 _PERCENTILE = 99.99  # of the activations that a range holds
 _FEW = 16  # pictures for histograms, which take long
 _BLOCK = 32  # weights that share a scale
+_TABLE = "Gather"  # as a kind of layer: rows of a table of weights, one a word
+_QUANTISED = ("Quantize", "Integer", "NBits")  # in the kinds of a file that is in fewer bits already
 _FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError)
 
 
@@ -47,6 +50,14 @@ def make_candidates(file: Path, feeds: Sequence[Feeds], scratch: Path) -> Iterat
         except (*_FAILURES, ModelError):
             continue
         yield name, out
+
+
+def name_as_it_is(file: Path) -> str:
+    """ "fp32", or "as it is" where the file is in fewer bits already."""
+    import onnx
+
+    kinds = {node.op_type for node in onnx.load(str(file)).graph.node}
+    return "as it is" if any(word in kind for kind in kinds for word in _QUANTISED) else "fp32"
 
 
 def _prepared(file: Path, scratch: Path) -> Path:
@@ -76,22 +87,26 @@ def _prepared(file: Path, scratch: Path) -> Path:
 
 
 def _layers(file: Path) -> Counter[str]:
-    """How many convolutions and products with weights there are."""
+    """How many convolutions and products with weights there are, and tables of which rows are taken."""
     import onnx
 
     graph = onnx.load(str(file)).graph
-    weights = {weight.name for weight in graph.initializer}
-    return Counter(
+    weights = {weight.name: weight for weight in graph.initializer}
+    found = Counter(
         node.op_type
         for node in graph.node
-        if node.op_type in ("Conv", "MatMul", "Gemm") and weights & set(node.input[1:])
+        if node.op_type in ("Conv", "MatMul", "Gemm") and weights.keys() & set(node.input[1:])
     )
+    tables = [weights[n.input[0]] for n in graph.node if n.op_type == _TABLE and n.input[0] in weights]
+    found[_TABLE] = sum(t.data_type == onnx.TensorProto.FLOAT and len(t.dims) == 2 for t in tables)
+    return found
 
 
-def _ways(file: Path, feeds: Sequence[Feeds], kinds: Counter[str]) -> dict[str, Any]:
+def _ways(file: Path, feeds: Sequence[Feeds], kinds: Counter[str]) -> dict[str, Callable[[Path], None]]:
     """Name -> what writes it to a path."""
-    ways: dict[str, Any] = {}
-    if kinds["Conv"]:
+    ways: dict[str, Callable[[Path], None]] = {}
+    products = kinds["MatMul"] + kinds["Gemm"]
+    if kinds["Conv"] > 1 or (kinds["Conv"] and not products):  # the one of a transformer cuts the picture
         convolutions, end = _convolutions_and_end(file)
         first, last = convolutions[:_FIRST_CONVOLUTIONS], convolutions[-_LAST_CONVOLUTIONS:]
         few = feeds[:_FEW]
@@ -104,10 +119,12 @@ def _ways(file: Path, feeds: Sequence[Feeds], kinds: Counter[str]) -> dict[str, 
             ways["int8 static, all but the ends"] = lambda out: _static(
                 file, out, few, "Percentile", [*end, *first, *last]
             )
-    if kinds["MatMul"] + kinds["Gemm"] > 1:
-        ways["int8 dynamic"] = lambda out: _dynamic(file, out)
+    if products > 1:
+        ways["int8 dynamic"] = lambda out: _dynamic(file, out, ("MatMul", "Gemm"))
         ways["8-bit weights"] = lambda out: _blocks(file, out, 8)
         ways["4-bit weights"] = lambda out: _blocks(file, out, 4)
+    if kinds[_TABLE]:
+        ways["int8 dynamic, tables too"] = lambda out: _dynamic(file, out, ("MatMul", "Gemm", _TABLE))
     return ways
 
 
@@ -129,7 +146,11 @@ def _convolutions_and_end(file: Path) -> tuple[list[str], list[str]]:
 
 def _static(file: Path, out: Path, feeds: Sequence[Feeds], method: str, left: list[str]) -> None:
     """All layers but those that are `left`: a convolution alone would be cut into eight bits before the
-    activation behind it throws the half of them away."""
+    activation behind it throws the half of them away.
+
+    The ranges are those of all layers, so they are kept beside `out` for the next file of that method, where
+    this ONNX Runtime can do that.
+    """
     from onnxruntime.quantization import (
         CalibrationDataReader,
         CalibrationMethod,
@@ -148,6 +169,8 @@ def _static(file: Path, out: Path, feeds: Sequence[Feeds], method: str, left: li
             """The next one, None at the end."""
             return next(self.rest, None)
 
+    kept = {"calibration_cache_path": out.with_name(f"{method}.json")}
+    knows = signature(quantize_static).parameters.keys() >= kept.keys()
     quantize_static(
         str(file),
         str(out),
@@ -159,11 +182,12 @@ def _static(file: Path, out: Path, feeds: Sequence[Feeds], method: str, left: li
         nodes_to_exclude=left,
         calibrate_method=getattr(CalibrationMethod, method),
         extra_options={"CalibPercentile": _PERCENTILE},
+        **(kept if knows else {}),
     )
 
 
-def _dynamic(file: Path, out: Path) -> None:
-    """All products with a matrix of weights; ONNX Runtime does not run those with a row of them."""
+def _dynamic(file: Path, out: Path, kinds: Sequence[str]) -> None:
+    """All layers of these kinds; ONNX Runtime does not run products with a row of weights."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -172,7 +196,7 @@ def _dynamic(file: Path, out: Path) -> None:
     quantize_dynamic(
         str(file),
         str(out),
-        ["MatMul", "Gemm"],
+        list(kinds),
         per_channel=True,
         weight_type=QuantType.QInt8,
         nodes_to_exclude=[n.name for n in graph.node if n.op_type == "MatMul" and rows & set(n.input)],

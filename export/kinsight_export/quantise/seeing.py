@@ -18,6 +18,7 @@ from kinsight.types import Floats, Pixels
 from kinsight_export.trial import WORKSTATION
 
 _CROPS = 48
+_PHRASES = ("a photo of a {}", "the small {} on the table", "{}", "My friend's old {}, beside two red ones!")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +58,13 @@ class Eyes:
             shot, pixels = self.shots[row], load(self.shots[row].path).pixels
             pictures.append(crop(pixels, shot.regions.box(0)) if len(shot.regions) else pixels)
         return pictures
+
+    def texts(self, count: int) -> list[str]:
+        """Phrases about the detector's labels: each of them once, then again in other words."""
+        rows = list(enumerate(self.bundle.detector.labels))
+        phrases = len(_PHRASES)
+        pairs = [(_PHRASES[(row + turn) % phrases], label) for turn in range(phrases) for row, label in rows]
+        return [phrase.format(label) for phrase, label in pairs[:count]]
 
 
 def identities_changed(before: Sequence[Shot], after: Sequence[Shot]) -> tuple[int, int]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kinsight.errors import ModelError
 
@@ -17,6 +21,13 @@ class CheckpointTokenizer:
 
     own: Any  # as transformers has it
     fast: Any  # of the package tokenizers, with its padding
+    small: bool = False  # whether capitals are made small before `own` reads them; `fast` does it itself
+
+    def ids(self, texts: Sequence[str], context: int) -> NDArray[np.int64]:
+        """n texts -> int64 (n, context), as transformers reads them."""
+        read = [text.lower() for text in texts] if self.small else list(texts)
+        encoded = self.own(read, padding="max_length", truncation=True, max_length=context)
+        return np.asarray(encoded["input_ids"], np.int64)
 
     def save(self, path: Path) -> None:
         """Writes tokenizer.json."""
@@ -37,12 +48,22 @@ def own_tokenizer(folder: Path, fast: bool = True) -> Any:
 
 
 def open_tokenizer(folder: Path) -> CheckpointTokenizer:
-    """A checkpoint's tokenizer. ModelError where there is none, or none that tokenizers can do."""
+    """A checkpoint's tokenizer. ModelError where there is none, or none that tokenizers can do.
+
+    SigLIP2 learnt its words in small letters (arXiv 2502.14786), but its checkpoints name Gemma's tokenizer,
+    which leaves capitals as they are.
+    """
+    from tokenizers import Tokenizer, normalizers
+
     own = own_tokenizer(folder)
-    fast = own.backend_tokenizer if own.is_fast else _converted(own, folder)
+    fast = Tokenizer.from_str(own.backend_tokenizer.to_str()) if own.is_fast else _converted(own, folder)
+    small = type(own).__name__.startswith("Gemma")
+    if small:
+        first = [fast.normalizer] if fast.normalizer else []
+        fast.normalizer = normalizers.Sequence([normalizers.Lowercase(), *first])
     fast.no_truncation()
     fast.enable_padding(pad_id=own.pad_token_id or 0, pad_token=own.pad_token or "!")
-    return CheckpointTokenizer(own, fast)
+    return CheckpointTokenizer(own, fast, small)
 
 
 def _converted(own: Any, folder: Path) -> Any:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinsight.errors import ModelError
@@ -98,9 +95,4 @@ def _text(folder: Path, model: Any, config_class: str) -> TextSource:
     context = int(model.config.text_config.max_position_embeddings)
     words, tower = open_tokenizer(folder), _Words(model)
     write = partial(export_tower, tower, config_class, context=context)
-
-    def tokenise(texts: Sequence[str]) -> NDArray[np.int64]:
-        encoded = words.own(list(texts), padding="max_length", truncation=True, max_length=context)
-        return np.asarray(encoded["input_ids"], np.int64)
-
-    return TextSource(tower, write, context, tokenise, words.save)
+    return TextSource(tower, write, context, partial(words.ids, context=context), words.save)

@@ -68,7 +68,7 @@ def train_mllm(
         lessons = Lessons(tokenizer.file, part.seed, part.batch, model.shape, sorts)
         train(pupil, part, lessons, loss_of, Run(place, report, workers))
         load_average(pupil, place)
-    return load_mllm(folder)
+    return pupil.model.to("cpu"), tokenizer
 
 
 def new_model(folder: Path, shape: MllmShape = SHAPE) -> tuple[Mllm, MllmTokenizer]:

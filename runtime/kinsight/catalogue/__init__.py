@@ -1,6 +1,6 @@
 """The catalogue: bundles that can be pulled, what fits this machine, and how they are installed and tried."""
 
-from kinsight.catalogue.entries import Catalogue, Entry, Part, RemoteFile, load_catalogue
+from kinsight.catalogue.entries import Catalogue, Entry, Part, Recipe, RemoteFile, load_catalogue
 from kinsight.catalogue.fit import Fit, fit
 from kinsight.catalogue.install import Order, add, pull, remove
 from kinsight.catalogue.smoke import Trial, try_bundle
@@ -11,6 +11,7 @@ __all__ = [
     "Fit",
     "Order",
     "Part",
+    "Recipe",
     "RemoteFile",
     "Trial",
     "add",

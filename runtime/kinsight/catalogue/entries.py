@@ -1,4 +1,4 @@
-"""Reads the catalogue: parts with the keys of bundle.toml and a source for every file, and their bundles."""
+"""Reads the catalogue: parts with the keys of bundle.toml and a source for every file, bundles, recipes."""
 
 from __future__ import annotations
 
@@ -84,15 +84,42 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """A part that cannot be pulled, and how it is made of weights that the user gets."""
+
+    name: str
+    summary: str
+    part: Role
+    licence: str
+    weights: str  # where they are to be had, in words
+    extra: str  # of kinsight, that the commands need
+    commands: tuple[str, ...]  # which write the part into a folder of the recipe's name
+    beside: tuple[str, ...]  # options of other parts that belong with it
+    bundle: str  # of the catalogue: whose other parts it is put together with
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The commands in their order: the last one makes the bundle that the device gets."""
+        parts = " ".join((f"--{self.part} {self.name}", *self.beside))
+        whole = f"kinsight-export all --bundle {self.bundle} {parts} --photos PHOTOS --out my-bundle"
+        return (f"pip install 'kinsight[{self.extra}]'", *self.commands, whole)
+
+
+@dataclass(frozen=True)
 class Catalogue:
-    """All that can be pulled."""
+    """All that can be pulled, and what has to be made."""
 
     path: Path
     parts: Mapping[tuple[Role, str], Part]
     entries: Mapping[str, Entry]
+    recipes: Mapping[str, Recipe]
 
     def entry(self, name: str) -> Entry:
         """A bundle by its name; CatalogueError lists what there is."""
+        if name in self.recipes:
+            raise CatalogueError(
+                f"{name} cannot be pulled, it is made on a workstation", f"see `kinsight models show {name}`"
+            )
         if name not in self.entries:
             known = ", ".join(self.entries)
             raise CatalogueError(f"the catalogue has no bundle {name!r}", f"choose one of {known}")
@@ -109,7 +136,8 @@ def load_catalogue(path: str | Path | None = None) -> Catalogue:
         for name, table in values[role].items():
             parts[role, name] = _READERS[role](name, table)
     entries = {name: _entry(name, table, parts, toml) for name, table in values["bundles"].items()}
-    return Catalogue(file, parts, entries)
+    recipes = {name: _recipe(name, table, entries, toml) for name, table in (values["recipes"] or {}).items()}
+    return Catalogue(file, parts, entries, recipes)
 
 
 _ROLES: tuple[Role, ...] = ("detector", "embedder", "llm")
@@ -138,6 +166,7 @@ def _contract(raw: Mapping[str, Any]) -> Table:
             "detector": each("detector", _detector_table()),
             "embedder": each("embedder", _embedder()),
             "llm": each("llm", _with_sources(_of_bundle("llm"), "mmproj")),
+            "recipes": replace(each("recipes", _RECIPE), required=False),
         }
     )
 
@@ -151,6 +180,16 @@ _ENTRY = Table(
         "detector": Key(_LINE),
         "embedder": Key(_LINE),
         "llm": optional(_LINE),
+    }
+)
+
+
+_RECIPE = Table(
+    {
+        **{name: Key(_LINE) for name in ("summary", "licence", "weights", "extra", "bundle")},
+        "part": Key(literal(Role)),
+        "commands": Key(several(_LINE, least=1)),
+        "beside": optional(several(_LINE), ()),
     }
 )
 
@@ -265,6 +304,15 @@ def _entry(
         raise toml.refuse(f"bundles.{name}", "has two files of one name", "give its parts' files other names")
     head = {key: values[key] for key in ("version", "summary", "world", "devices")}
     return Entry(name=name, **head, parts=tuple(chosen))
+
+
+def _recipe(name: str, values: Mapping[str, Any], entries: Mapping[str, Entry], toml: StrictToml) -> Recipe:
+    if name in entries:
+        raise toml.refuse(f"recipes.{name}", "is the name of a bundle, too", "give one of them another name")
+    if values["bundle"] not in entries:
+        known = ", ".join(entries)
+        raise toml.refuse(f"recipes.{name}.bundle", "is no bundle of the catalogue", f"name one of {known}")
+    return Recipe(name=name, **values)
 
 
 def _own() -> Path:

@@ -17,7 +17,8 @@ from kinsight.cli.finding import find
 from kinsight.cli.inbox import inbox
 from kinsight.cli.keeping import concepts, edit, forget, history, show, undo
 from kinsight.cli.measuring import evaluate
-from kinsight.cli.models import models, pull
+from kinsight.cli.models import models
+from kinsight.cli.pulling import pull
 from kinsight.cli.regrouping import merge, move, split
 from kinsight.cli.storing import store
 from kinsight.cli.teaching import look, not_this, remember

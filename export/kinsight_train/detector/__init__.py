@@ -1,0 +1,1 @@
+"""The pocket bundle's detector: a small network without anchors, trained on drawn scenes."""
