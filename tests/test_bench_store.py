@@ -46,7 +46,8 @@ def test_bench_recall_says_what_is_left_out(kinsight: Terminal) -> None:
 def test_bench_crowd_and_album(kinsight: Terminal, blob_photo: BlobPhoto) -> None:
     photos = [blob_photo([Blob(colour, (20, 20, 120, 120))]) for colour in ("red", "blue")]
     crowd = last_line(kinsight("bench", "crowd", photos[0], "--concepts", "50"))
-    assert crowd["concepts"] == 50 and 0 < crowd["lookup_share"] < 1 and 0 < crowd["clock_share"] < 1
+    for found in crowd, crowd["alike"]:
+        assert crowd["concepts"] == 50 and 0 < found["lookup_share"] < 1 and 0 < found["clock_share"] < 1
     album = last_line(kinsight("bench", "album", photos[0].parent))
     assert album["photos"] >= 1 and album["ratio"] > 0
     assert fine(kinsight("concepts", "--json")).json["concepts"] == []

@@ -13,25 +13,31 @@ from kinsight.types import Floats
 Keys = NDArray[np.int64]
 """int64; what the caller calls a row, such as its view id."""
 
-_TOP = 127
+_TOP = 126
+_SEED = 20_261_128
 _BLOCK = 1 << 19
 """Numbers that are rounded at once: they stay in the cache."""
 ROUNDING = 2e-5
 """More than two ways of adding up the same float32 products can differ by."""
 _FOLD = 64
 """Cosines of which only the highest is looked at to find out where the nearest begin."""
-_MANY = 4
+_MANY = 8
 """Of so many rows more than one may be near: then the queries are rounded less."""
 _LONGEST = 1.002
 """Length of what counts as a unit vector, at most."""
+_ODDS = 4.6
+"""Half the root of 2 ln(2 / d), where d = 1e-18 is how often a pair may be off by more than so many steps."""
 
 
 class Screen:
     """Vectors rounded to whole steps: a quarter of the memory to read, and more products an instruction.
 
     For rows v and queries q with what is left of them after rounding, v' and q', the cosine differs from the
-    product of the rounded ones by v.q' + v'.(q - q'), so by no more than |v||q'| + |v'||q - q'|
-    (Cauchy-Schwarz). What was lost is measured; the lengths of v and of q - q' are taken as _LONGEST at most.
+    product of the rounded ones by v.q' + v'.(q - q'). By Cauchy-Schwarz that is at most
+    |v||q'| + |v'||q - q'|, where what was lost is measured. Numbers are rounded up or down by chance, and so
+    that the mean stays (Gray and Stockham 1993, "Dithered quantizers"): then by Hoeffding's inequality
+    |v.q'| is more than _ODDS |v| steps of q once in 1e18 pairs, and |v'.(q - q')| likewise. The smaller of
+    both bounds counts.
     """
 
     def __init__(self, vectors: Floats) -> None:
@@ -39,12 +45,14 @@ class Screen:
         pack, self._products = _kernels()
         codes = np.empty(vectors.shape, np.int8)
         self._steps = np.empty(len(vectors), np.float32)
-        rows, lost = max(1, _BLOCK // max(1, vectors.shape[1])), [0.0]
+        dither, *self.dithers = np.random.default_rng(_SEED).random((3, vectors.shape[1]), np.float32)
+        rows, lost = max(1, _BLOCK // max(1, vectors.shape[1])), 0.0
         for start in range(0, len(vectors), rows):
             block = slice(start, start + rows)
-            codes[block], self._steps[block], left = _rounded(vectors[block])
-            lost.append(_longest(left))
-        self._packed, self._lost = pack(codes), max(lost)
+            codes[block], self._steps[block], left = _rounded(vectors[block], dither)
+            lost = max(lost, float(_lengths(left).max()))
+        self._packed = pack(codes)
+        self._lost = min(lost, _ODDS * float(self._steps.max()))
 
     def cosines(self, codes: NDArray[np.int8], steps: Floats) -> Floats:
         """float32 (m, n): of rounded queries and their steps, (m,), with the rounded rows."""
@@ -52,9 +60,14 @@ class Screen:
         near *= self._steps
         return near
 
-    def doubt(self, left: Floats) -> float:
-        """How far off a cosine is at most, where this is left of the queries, float32 (m, dim)."""
-        return _LONGEST * (_longest(left) + self._lost) + ROUNDING
+    def doubt(self, left: Floats, steps: Floats) -> Floats:
+        """float32 (m,): how far off a cosine is at most.
+
+        Given what is left of the queries, float32 (m, dim), and in which steps they were rounded, (m,).
+        """
+        lost = _lengths(left)
+        off: Floats = _LONGEST * np.minimum(lost, _ODDS * steps) + (_LONGEST + lost) * self._lost + ROUNDING
+        return off.astype(np.float32)
 
 
 class Glance:
@@ -63,8 +76,8 @@ class Glance:
     def __init__(self, screen: Screen, queries: Floats) -> None:
         """From queries, float32 (m, dim) of unit length."""
         self._screen = screen
-        codes, steps, self._left = _rounded(queries)
-        self._near = screen.cosines(codes, steps)
+        codes, self._steps, self._left = _rounded(queries, screen.dithers[0])
+        self._near = screen.cosines(codes, self._steps)
         self._again = False
 
     def candidates(self, count: int) -> tuple[Keys, Floats]:
@@ -72,15 +85,15 @@ class Glance:
 
         And float32 (m,): no other row is nearer to the query than this cosine.
         """
-        doubt = self._screen.doubt(self._left)
+        doubt = self._screen.doubt(self._left, self._steps)
         least = least_of_the_best(self._near, count)
-        rows = reaching(self._near, least - np.float32(2 * doubt))
+        rows = reaching(self._near, least - 2 * doubt)
         if not self._again and len(rows) > self._near.shape[1] // _MANY:  # hardly anything stands out
-            codes, steps, self._left = _rounded(self._left)
-            self._near += self._screen.cosines(codes, steps)
+            codes, self._steps, self._left = _rounded(self._left, self._screen.dithers[1])
+            self._near += self._screen.cosines(codes, self._steps)
             self._again = True
             return self.candidates(count)
-        return rows, least - np.float32(doubt)
+        return rows, least - doubt
 
 
 def least_of_the_best(near: Floats, count: int) -> Floats:
@@ -102,18 +115,24 @@ def reaching(near: Floats, least: Floats) -> Keys:
     return np.flatnonzero((near >= least[:, None]).any(axis=0))
 
 
-def _rounded(vectors: Floats) -> tuple[NDArray[np.int8], Floats, Floats]:
-    """int8 (n, dim) in whole steps, the step of each row, float32 (n,), and what is left, (n, dim)."""
+def _rounded(vectors: Floats, dither: Floats) -> tuple[NDArray[np.int8], Floats, Floats]:
+    """int8 (n, dim) in whole steps, the step of each row, float32 (n,), and what is left, (n, dim).
+
+    `dither`, float32 (dim,), 0..1, is the share of a step from which on a number is rounded down.
+    """
     steps = np.maximum(np.abs(vectors).max(axis=1), np.float32(1e-12)) / np.float32(_TOP)
-    whole = np.rint(vectors / steps[:, None])
+    whole = vectors / steps[:, None]
+    whole += dither
+    np.floor(whole, out=whole)
     codes = whole.astype(np.int8)
     whole *= steps[:, None]
     return codes, steps, vectors - whole
 
 
-def _longest(vectors: Floats) -> float:
-    """The greatest length of a row."""
-    return float(np.sqrt(np.einsum("nd,nd->n", vectors, vectors).max()))
+def _lengths(vectors: Floats) -> Floats:
+    """float32 (n,): of each row."""
+    lengths: Floats = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))
+    return lengths
 
 
 def _kernels() -> tuple[Any, Any]:
