@@ -112,7 +112,7 @@ print(json.dumps({"told": held.told_bytes, "peak": held.peak_bytes, "tokens": st
 
 @pytest.mark.parametrize("worker", [False, pytest.param(True, marks=pytest.mark.stress)])
 def test_a_real_question_takes_what_was_told(worker: bool) -> None:
-    """Python, detector, embedder and the process that asks are in it; what they leave no room for is refused."""
+    """Python, detector, embedder and who asks are in it; what they leave no room for is refused."""
     bundle = read_bundle(pocket_folder())
     held = measured(bundle, device(), 1, worker)
     print(f"told {held.told_bytes / MIB:.1f} MiB, at most {held.peak_bytes / MIB:.1f}")
