@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kinsight.bundle import LlmPart
+from kinsight.bundle import LlmPart, pocket_folder, read_bundle
 from kinsight.errors import MissingPackage, ModelError
 from talkers import NEEDS_LLAMA_CPP, device, part, picture
 from terminal import Terminal
@@ -33,6 +33,7 @@ GOOD = {
     "new_process_ratio": 0.01,
     "decode_ratio": 0.99,
     "memory_ratio": 1.03,
+    "worker_memory_ratio": 0.9,
     "image_max_tokens": 64,
     "pictures": [(64, 64, 1, 64), (1600, 200, 2, 60)],
 }
@@ -115,7 +116,8 @@ def test_a_processor_of_any_size_of_picture_is_told_the_cap() -> None:
 def test_all_are_asked_in_one_run(checkpoint: Path, tmp_path: Path) -> None:
     from kinsight.bench.engine import EngineBench, engine_lines
 
-    bench = EngineBench(_converted(checkpoint, tmp_path), device(), 1, lambda *_: None)
+    bundle = replace(read_bundle(pocket_folder()), llm=_converted(checkpoint, tmp_path))
+    bench = EngineBench(bundle, device(), 1, lambda *_: None)
     result = bench.run(tmp_path / "cache", checkpoint)
     for row in result["formats"].values():
         assert row["encodes"] == 1 and row["stock_prompt_tokens"] > row["prompt_tokens"] > 0

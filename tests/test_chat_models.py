@@ -88,10 +88,27 @@ def test_a_name_inside_a_free_name_does_not_get_in_its_way(saying: Talker, with_
     assert assistant.ask("Who is Tom?").text == "Tom is a cat."
 
 
-@pytest.mark.parametrize(("word", "given"), [("Lalandra", False), ("Ocean", True), ("Anne", False)])
-def test_a_word_that_begins_like_a_known_name_is_no_answer(saying: Talker, word: str, given: bool) -> None:
-    """Though it is nobody's name, and no fact is there to hold it against."""
-    script = {ASSISTANT: [f" {word}"], f" {word}": [" is"], " is": [" a"], " a": [" dog"], " dog": [END]}
+@pytest.mark.parametrize(
+    ("wanted", "word", "given"),
+    [
+        ("Lala", "Lalandra", False),
+        ("Ann", "Anne", False),
+        ("Ann", "Ocean", True),
+        ("Lalandra", "Lalandra", True),
+        ("Anne", "Anne", True),
+    ],
+)
+def test_a_word_in_place_of_a_forbidden_name_is_no_answer(
+    saying: Talker, wanted: str, word: str, given: bool
+) -> None:
+    """Though it is nobody's, and no fact is there to hold it against; unless the model wants no other."""
+    script = {
+        ASSISTANT: list(dict.fromkeys([f" {wanted}", f" {word}"])),
+        f" {word}": [" is"],
+        " is": [" a"],
+        " a": [" dog"],
+        " dog": [END],
+    }
     chat = saying(script).chat()
     answer = chat.ask("What is the sea?").text
     assert (answer == f"{word} is a dog") == given

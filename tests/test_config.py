@@ -27,6 +27,7 @@ gpu_layers = -1
 kv_type = "q8_0"
 flash_attention = true
 image_max_tokens = 128
+mmap = false
 """
 LAPTOP = Machine("Linux", "x86_64", memory=16 << 30)
 CUDA = {"device_id": "0", "cudnn_conv_use_max_workspace": "1", "gpu_mem_limit": "2147483648"}
@@ -56,6 +57,7 @@ def test_every_key(jetson: Path) -> None:
         kv_type="q8_0",
         flash_attention=True,
         image_max_tokens=128,
+        mmap=False,
     )
 
 
@@ -65,6 +67,7 @@ def test_what_may_be_left_out(jetson: Path) -> None:
     device = load_device(jetson)
     assert (device.bundle, device.provider_options, device.image_max_tokens) == (None, {}, None)
     assert (device.gpu_layers, device.kv_type, device.flash_attention) == (0, "f16", False)
+    assert device.mmap is None
 
 
 def test_the_default_is_laptop_cpu() -> None:
@@ -197,6 +200,9 @@ def test_an_unknown_config_lists_the_known_ones(choice: str | Path, monkeypatch:
         ('"pocket"', '""', "'device.bundle' is ''", "not empty"),
         ("-1", "-2", "'llm.gpu_layers' is -2", "from -1"),
         ('"q8_0"', '"q4_0"', "'llm.kv_type' is 'q4_0'", '"f16" or "q8_0"'),
+        ("mmap = false", 'mmap = "no"', "'llm.mmap' is 'no'", "true or false"),
+        ("attention = true", "attention = false", "'llm.kv_type' is \"q8_0\"", "add flash_attention = true"),
+        ("flash_attention = true", "", "'llm.kv_type' is \"q8_0\"", 'or write "f16"'),
         ("attention = true", "attention = 1", "'llm.flash_attention' is 1", "true or false"),
         ("[device]", "[device", "jetson.toml is not TOML", "correct the file"),
         ("[device]", "[other]", "'other' is not known", "remove it"),

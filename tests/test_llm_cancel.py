@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from kinsight.llm import Generation, Llm, Picture, Text, Turn, WorkerLlm, load_llm
-from kinsight.llm.serving import Server
+from kinsight.llm.serving import Limit, Server
 from kinsight.llm.wire import Call, Done, receive
 from kinsight.types import Floats
 from talkers import HELLO, NEEDS_LLAMA_CPP, device, part, picture
@@ -145,11 +145,11 @@ def test_the_worker_leaves_a_long_text_after_a_batch(
 ) -> None:
     calls: list[int] = []
     with (tmp_path / "replies").open("w+b") as replies:
-        server = Server(llm, replies)
-        server._answer(Call(1, "generate", (LONG, Generation(8))))
+        server = Server(llm, replies, Limit(1 << 40, 0))
+        server.answer(Call(1, "generate", (LONG, Generation(8))))
         stream, begin = server._begun[1], replies.tell()
         monkeypatch.setattr(llm._model, "decode", then(llm._model.decode, 2, stream.cancel, calls))
-        server._answer(Call(1, "run", ()))
+        server.answer(Call(1, "run", ()))
         replies.seek(begin)
         assert isinstance(receive(replies).message, Done)
     assert len(calls) == 2 and not server._begun

@@ -11,12 +11,13 @@ from pathlib import Path
 import gguf
 import pytest
 
+from kinsight.bench.memory import measured
 from kinsight.bundle import LlmPart, pocket_folder, read_bundle
 from kinsight.config import DeviceConfig
 from kinsight.errors import ModelError
-from kinsight.llm import load_llm
+from kinsight.llm import Generation, Text, Turn, load_llm
 from kinsight.llm.header import read_header
-from kinsight.llm.memory import MIB, budget_of, check_memory, resident_bytes
+from kinsight.llm.memory import MIB, budget_of, check_memory, kept_bytes, resident_bytes
 from kinsight.llm.native import library
 from talkers import NEEDS_LLAMA_CPP, device, part
 from tiny_gguf import make_text_gguf
@@ -107,6 +108,47 @@ with load_llm(part, DeviceConfig("test", (), 1, 4096)) as llm:
     held = llm.memory()
 print(json.dumps({"told": held.told_bytes, "peak": held.peak_bytes, "tokens": stream.usage.tokens["prompt"]}))
 """
+
+
+@pytest.mark.parametrize("worker", [False, pytest.param(True, marks=pytest.mark.stress)])
+def test_a_real_question_takes_what_was_told(worker: bool) -> None:
+    """Python, detector, embedder and who asks are in it; what they leave no room for is refused."""
+    bundle = read_bundle(pocket_folder())
+    held = measured(bundle, device(), 1, worker)
+    print(f"told {held.told_bytes / MIB:.1f} MiB, at most {held.peak_bytes / MIB:.1f}")
+    assert held.told_bytes == pytest.approx(held.peak_bytes, rel=WITHIN)
+    allowed = held.told_bytes // MIB - 15  # less than detector and embedder take
+    words = rf"would take \d+ MiB \(.*this process \d+, .* is {allowed}: "
+    with pytest.raises(ModelError, match=words) as refused:
+        measured(bundle, allowing(allowed), 1, worker)
+    assert refused.value.mend.startswith(("set ", "use a smaller bundle, or set memory_mb = "))
+
+
+def test_a_state_that_is_too_large_to_be_kept_is_never_made(
+    pocket: LlmPart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (Text("Lala is a dog who loves the sea.", kept=True), Text("Where is she?"))
+    with load_llm(pocket, device()) as llm:
+        made: list[int] = []
+        really = llm._model.state
+        monkeypatch.setattr(llm._model, "state", lambda: made.append(llm._model.state_bytes) or really())
+        answers = []
+        for most in (1 << 20, 1 << 10):
+            llm._states.clear()
+            llm._context.clear()
+            llm._states._caps = most, most
+            answers.append("".join(llm.generate([Turn("user", words)], Generation(max_tokens=8))))
+        assert len(made) == 1 and 1 << 10 < made[0] < 1 << 20
+        assert answers[0] == answers[1]
+
+
+def test_the_states_that_are_kept_are_in_the_budget(pocket: LlmPart) -> None:
+    """Of any context: half of what the weights allow, or all that there is room for."""
+    for context in (2048, 65536):
+        longer = replace(pocket, context=context)
+        budget = budget_of(longer, device())
+        assert sum(kept_bytes(longer, device())) == budget.parts["kept pictures and states"]
+        assert kept_bytes(longer, device())[1] <= min(budget.parts["KV cache"], 64 * MIB)
 
 
 @pytest.mark.parametrize(("questions", "words", "share"), [(10, 20, 0.1), (2, 130, 0.9)])

@@ -6,17 +6,21 @@ import itertools
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import pytest
 
+from kinsight.config import DeviceConfig
 from kinsight.errors import MissingPackage, ModelError
-from kinsight.llm import Generation, Llm, Text, Turn, Usage, WorkerLlm, load_llm
-from kinsight.llm.serving import Server, failed
-from kinsight.llm.wire import Call, Done, receive
+from kinsight.llm import Generation, Llm, Text, Turn, WorkerLlm, load_llm
+from kinsight.llm.memory import MIB, resident_bytes
+from kinsight.llm.serving import Limit, Server, failed
+from kinsight.llm.wire import Call, Done, Failed, Piece, Reply, Value, Wear, receive
 from talkers import HELLO, NEEDS_LLAMA_CPP, device, part, picture
 from tiny_gguf import ASSISTANT, make_text_gguf
 
@@ -26,6 +30,11 @@ WORDS = [f" w{number}" for number in range(40)]
 ENDLESS = {ASSISTANT: [WORDS[0]]} | {word: [WORDS[(row + 1) % 40]] for row, word in enumerate(WORDS)}
 """Goes round and round, in circles that are too long to be taken for a loop."""
 SEEN = [Turn("user", (picture(3), Text("a dog")))]
+NO_LIMIT = Limit(1 << 40, 0)
+
+
+def allowing(mebibytes: int) -> DeviceConfig:
+    return replace(device(), memory_mb=mebibytes)
 
 
 @pytest.fixture(scope="module")
@@ -137,13 +146,13 @@ def test_ctrl_c_while_a_call_is_sent_starts_it_anew(
 def test_an_answer_cancelled_before_its_turn_is_not_given(seeing: Llm, tmp_path: Path) -> None:
     """Though the one before it ends meanwhile."""
     with (tmp_path / "replies").open("w+b") as replies:
-        server = Server(seeing, replies)
+        server = Server(seeing, replies, NO_LIMIT)
         for number in (1, 2):
-            server._answer(Call(number, "generate", (SEEN, Generation(8))))
+            server.answer(Call(number, "generate", (SEEN, Generation(8))))
         server._begun[2].cancel()
-        server._answer(Call(1, "run", ()))
+        server.answer(Call(1, "run", ()))
         begin = replies.tell()
-        server._answer(Call(2, "run", ()))
+        server.answer(Call(2, "run", ()))
         replies.seek(begin)
         assert isinstance(receive(replies).message, Done)
 
@@ -178,24 +187,89 @@ def test_killed_in_the_middle_of_an_answer(tmp_path: Path) -> None:
 
 def test_more_memory_than_allowed_ends_it(tmp_path: Path) -> None:
     """By a text that is too long to be held, which no budget foresees."""
-    small = replace(device(), memory_mb=120)
-    with WorkerLlm(part(make_text_gguf(tmp_path / "llm.gguf")), small) as worker:
-        with pytest.raises(ModelError, match=r"took more than memory_mb = 120 of test: use a smaller bundle"):
+    allowed = resident_bytes() // MIB + 120
+    with WorkerLlm(part(make_text_gguf(tmp_path / "llm.gguf")), allowing(allowed)) as worker:
+        words = rf"took, with this process, more than memory_mb = {allowed} of test: use a smaller bundle"
+        with pytest.raises(ModelError, match=words):
             worker.count([Turn("user", (Text("x" * (60 << 20)),))])
         assert worker.count(HELLO) > 0
 
 
+def test_what_this_process_takes_meanwhile_ends_it_too(tmp_path: Path) -> None:
+    """Both together hold no more than is allowed, also what is loaded here after the language model."""
+    with WorkerLlm(
+        part(make_text_gguf(tmp_path / "llm.gguf")), allowing(resident_bytes() // MIB + 150)
+    ) as llm:
+        assert llm.count(HELLO) > 0
+        more = np.ones(200 << 17)  # MiB
+        with pytest.raises(ModelError, match=r"took, with this process, more|the process that asks"):
+            for _ in range(100):  # it looks now and then
+                assert llm.count(HELLO) > 0
+                time.sleep(0.02)
+        with pytest.raises(ModelError, match=r"the process that asks \d+"):
+            llm.count(HELLO)
+        del more
+
+
+def worn(worker: WorkerLlm) -> None:
+    """As it gets with the time."""
+    assert worker._worker is not None
+    worker._worker._settled_bytes = 0
+    for work, mebibytes, much in ((49, 100, False), (449, 110, False), (549, 115, False), (550, 130, True)):
+        worker._worker._replies.put(Reply(-1, Value(None), Wear(work, mebibytes << 20)))
+        worker._worker._replies.put(Reply(-2, Value(None)))
+        worker._worker.receive(-2)
+        assert worker._worker.worn == much
+
+
 def test_a_worn_process_is_renewed(worker: WorkerLlm) -> None:
     before = worker.process_id
-    assert worker._worker is not None
-    worker._worker._pictures = 0
-    for pictures, mebibytes in ((49, 100), (400, 110), (100, 115)):
-        worker._worker.done(Done(Usage(encodes=pictures), "stop", mebibytes << 20))
-        assert not worker._worker.worn
-    worker._worker.done(Done(Usage(encodes=1), "stop", 130 << 20))
-    assert worker._worker.worn
+    worn(worker)
     assert worker.count(HELLO) > 0
     assert worker.process_id not in (None, before)
+
+
+def test_a_worn_process_ends_the_answers_first_that_were_begun(worker: WorkerLlm) -> None:
+    before, whole = worker.process_id, "".join(worker.generate(SEEN, Generation(8)))
+    begun, unread = worker.generate(SEEN, Generation(8)), worker.generate(SEEN, Generation(8))
+    worn(worker)
+    other = threading.Thread(target=worker.count, args=(HELLO,))
+    other.start()
+    other.join()
+    assert "".join(begun) == whole and worker.process_id == before
+    worn(worker)
+    del unread  # nobody will read it
+    assert worker.count(HELLO) > 0
+    assert worker.process_id not in (None, before)
+
+
+def test_whatever_is_computed_wears_it(seeing: Llm, tmp_path: Path) -> None:
+    """Pictures count, and answers without a new one, of whatever kind; what computes nothing does not."""
+    asked = [Turn("user", (picture(90), picture(91), Text("a dog")))]
+    calls: list[tuple[str, tuple[object, ...], int]] = [
+        ("count", (asked,), 0),
+        ("memory", (), 0),
+        ("generate", (asked, Generation(4)), 0),
+        ("run", (), 2),
+        ("choose", (asked,), 3),
+        ("score", (asked, ["a cat"]), 4),
+        ("answer_json", (asked, {"enum": ["Lala", "Ann"]}), 5),
+        ("prepare", ([picture(92), picture(93), picture(94)],), 8),
+        ("prepare", ([picture(92)],), 9),
+        ("choose", (asked, []), 10),  # raises
+        ("generate", ([*asked, Turn("user", (picture(95),))], Generation(4)), 10),
+    ]
+    for number, (method, arguments, work) in enumerate(calls):
+        with (tmp_path / "replies").open("w+b") as replies:
+            if not number:
+                server = Server(seeing, replies, NO_LIMIT)
+            server._replies = replies
+            server.answer(Call(2 if method == "run" else number, method, arguments))
+            replies.seek(0)
+            while (reply := receive(replies)).wear is None:
+                assert isinstance(reply.message, Piece)
+            assert (method, reply.wear.work) == (method, work)
+            assert reply.wear.resident_bytes > 10 * MIB
 
 
 def test_what_cannot_be_loaded_is_said_at_once(tmp_path: Path) -> None:
@@ -236,17 +310,20 @@ def test_two_threads_get_their_own_answers(worker: WorkerLlm, seeing: Llm) -> No
 
 
 def test_answers_that_are_never_read_do_not_pile_up(seeing: Llm, tmp_path: Path) -> None:
-    with (tmp_path / "replies").open("wb") as replies:
-        server = Server(seeing, replies)
+    with (tmp_path / "replies").open("w+b") as replies:
+        server = Server(seeing, replies, NO_LIMIT)
         for number in range(30):
-            server._answer(Call(number, "generate", (HELLO, Generation())))
+            server.answer(Call(number, "generate", (HELLO, Generation())))
         assert set(server._begun) == set(range(14, 30))
-        with pytest.raises(ModelError, match="begun too long ago"):
-            server._answer(Call(3, "run", ()))
+        begin = replies.tell()
+        server.answer(Call(3, "run", ()))
+        replies.seek(begin)
+        refused = receive(replies).message
+        assert isinstance(refused, Failed) and "begun too long ago" in str(refused.error())
 
 
 def test_loading_at_home_and_there_are_refused_alike(pair: tuple[Path, Path]) -> None:
-    described, small = part(*pair, sees="photo"), replace(device(), memory_mb=64)
+    described, small = part(*pair, sees="photo"), allowing(64)
     with pytest.raises(ModelError, match="would take"):
         load_llm(described, small)
     with pytest.raises(ModelError, match="would take"):

@@ -106,6 +106,28 @@ def test_names_begun() -> None:
     assert metrics.names_begun("Cosima and Cosimara", ["Cosima", "Cosimara"]) == []
 
 
+def test_half_a_name_may_do() -> None:
+    found = metrics.names_begun("Cosette costs. Coral and Lalo, Beth", ["Cosima", "Lala", "Ben"], 0.5)
+    assert [(one.name, one.word, one.ending) for one in found] == [
+        ("Cosima", "Cosette", None),
+        ("Cosima", "costs", None),
+        ("Lala", "Lalo", None),
+    ]
+
+
+def test_names_misspelt() -> None:
+    text = "Cosina, Csima, COSSIMA’s Coxxma Bosima; Elo\u0308dio, Eldöie, Mr. Smoth, Lalo, Tam, 小花子猫"
+    names = ["Cosima", "Elödie", "Mr. Smith", "Lala", "Tom", "小花子犬"]
+    assert metrics.names_misspelt(text, names) == [
+        ("Cosima", "Cosina"),
+        ("Cosima", "Csima"),
+        ("Cosima", "COSSIMA"),
+        ("Elödie", "Eldöie"),
+        ("Lala", "Lalo"),
+    ]
+    assert metrics.names_misspelt("Cosina", ["Cosima", "Cosina"]) == []
+
+
 def test_find_names_gives_the_spelling_of_the_text_or_else_the_first() -> None:
     hits = metrics.find_names("Alı, ali, ALI", ["Ali", "Alı", "ali"])
     assert hits == [("Alı", 0, 3), ("ali", 5, 8), ("Ali", 10, 13)]

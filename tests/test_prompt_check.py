@@ -258,7 +258,53 @@ def test_what_does_not_deny(text: str) -> None:
 def test_a_word_that_only_begins_like_a_name_is_made_up(answer: str, found: list[str]) -> None:
     free = ["Cosima", "Ann Lee", "Tom", "Косима", "Иван", "小花"]
     told = "She lives in Anselmsville. What will be tomorrow? May and Al are here."
-    assert misspelled(answer, free, ["Lala", "Anselm", "May", "Al", "راما"], told) == found
+    forbidden = ["Lala", "Anselm", "May", "Al", "راما"]
+    assert misspelled(answer, free, forbidden, told, ["Lala", "Anselm", "راما"]) == found
+
+
+FREE, TOLD, WITHHELD, UNSAID = "free", "told", "withheld", "neither"
+
+
+@pytest.mark.parametrize(
+    ("answer", "name", "state", "wrong"),
+    [
+        ("Lala is asleep. Lalo is awake.", "Lala", FREE, "Lalo"),
+        ("This is Lal.", "Lala", FREE, "Lal"),
+        ("This is Llaa.", "Lala", FREE, "Llaa"),
+        ("This is Lalla.", "Lala", FREE, "Lalla"),
+        ("Cosina is on the left.", "Cosima", FREE, "Cosina"),
+        ("The hat is COSINA’s.", "Cosima", FREE, "COSINA"),
+        ("Cosmia, Csima and Cossima.", "Cosima", FREE, "Cosmia, Csima, Cossima"),
+        ("Grandpa Mix and Granpa Max.", "Grandpa Max", FREE, "Grandpa Mix, Granpa Max"),
+        ("Касима на диване.", "Косима", FREE, "Касима"),
+        ("Анне дали мяч Анны.", "Анна", FREE, ""),  # four letters, inflected
+        ("Cosimo, I mean Rosima.", "Cosima", FREE, ""),
+        ("Lola is her friend.", "Lala", FREE, ""),  # as was told
+        ("A lalo is a lalo.", "Lala", FREE, ""),
+        ("Tim or Tam?", "Tom", FREE, ""),
+        ("Carlos Santana plays the guitar.", "Carl", UNSAID, ""),
+        ("Time flies. Is it Cosimara or Lalo?", "Cosima", UNSAID, ""),
+        ("Lalo is on the left.", "Lala", UNSAID, ""),
+        ("Carlos is on the left.", "Carl", WITHHELD, "Carlos"),
+        ("Lalo is on the left.", "Lala", WITHHELD, "Lalo"),
+        ("Lalas ball.", "Lala", WITHHELD, "Lalas"),
+        ("Cosina, Cosimara, Cosette and Cosimo.", "Cosima", WITHHELD, "Cosina, Cosimara, Cosette, Cosimo"),
+        ("It costs nothing. Coral is red.", "Cosima", WITHHELD, ""),
+        ("Carlos is on the left.", "Carl", TOLD, "Carlos"),
+        ("Cosina is on the left.", "Cosima", TOLD, "Cosina"),
+        ("Cosimo is on the left.", "Cosima", TOLD, "Cosimo"),
+    ],
+)
+def test_what_stands_for_a_known_name(answer: str, name: str, state: str, wrong: str) -> None:
+    """What is like a free name is one misspelt; like a forbidden one only where the model means that."""
+    told = f"Lola is a friend{f' of {name}' if state == TOLD else ''}."
+    names = ([name], []) if state == FREE else ([], [name])
+    found = misspelled(answer, *names, told, [name] if state == WITHHELD else [])
+    assert sorted(found) == sorted(filter(None, wrong.split(", ")))
+
+
+def test_a_word_of_a_free_name_is_itself() -> None:
+    assert misspelled("Carlos is here.", ["Carlos Ruiz"], ["Carl"], "", ["Carl"]) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kinsight.bundle import Bundle, find_bundle, pocket_folder, read_bundle, read_cohort, verify_bundle
+from kinsight.bundle import (
+    Bundle,
+    find_bundle,
+    pocket_folder,
+    read_bundle,
+    read_cohort,
+    verify_bundle,
+)
 from kinsight.closing import Closing
 from kinsight.config import DeviceConfig, load_device
 from kinsight.errors import BundleError, MissingPackage, ModelError
@@ -140,16 +147,15 @@ class Assistant(Closing):
 
     @cached_property
     def llm(self) -> Llm | WorkerLlm:
-        """The bundle's language model, loaded at first use; MissingPackage without llama-cpp-python."""
+        """The bundle's language model, loaded at first use; MissingPackage without llama-cpp-python.
+
+        Its budget counts what is loaded by then, so a photo is looked at before.
+        """
         from kinsight.llm import WorkerLlm, load_llm
 
-        if self.bundle.llm is None:
-            raise ModelError(
-                f"the bundle {self.bundle.name} has no language model",
-                "use another bundle for ask, caption and chat",
-            )
         load = WorkerLlm if self._worker else load_llm
-        return load(self.bundle.llm, self.device, None if self.store.encrypted else self.home.readings)
+        part = self.bundle.language_model
+        return load(part, self.device, None if self.store.encrypted else self.home.readings)
 
     @cached_property
     def rules(self) -> Rules:

@@ -8,8 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kinsight import prompt
+from kinsight.errors import TooLong
 from kinsight.image import thumbnail
-from kinsight.llm import Generation, Turn, Usage
+from kinsight.llm import Generation, Stream, Turn, Usage
 from kinsight.prompt import Asked, Facts, Parts, Reference
 from kinsight.types import Answer, Concept, Photo, Pixels, Scene
 
@@ -166,14 +167,12 @@ class Chat:
             return
         max_tokens = ANSWER_TOKENS if grounds.asked.kind == "other" else SHORT_ANSWER_TOKENS
         parts = prompt.asking(grounds.question, self._references(grounds), grounds.facts_words)
-        turns = self._fitting(grounds, parts, max_tokens)
-        bare = prompt.turns((), [], prompt.asking(grounds.question, [], grounds.facts_words))
-        if not self._fits(turns, max_tokens) and self._fits(bare, max_tokens):
+        stream = self._begun(grounds, parts, Generation(max_tokens, banned=grounds.banned))
+        if stream is None:
             self._remark("in plain words, since the notes are longer than the model's context")
             self.plain = True
             yield self._plainly(grounds)
             return
-        stream = self._assistant.llm.generate(turns, Generation(max_tokens, banned=grounds.banned))
         text = said = ""
         given = 0  # of the text, in whole sentences; in `said` names are spelt rightly
         whole = self._checked_whole(grounds)
@@ -182,13 +181,13 @@ class Chat:
             end = 0 if whole else len(prompt.whole_sentences(text))
             if end > given:
                 sentences = said + self._spelt(text[given:end], grounds, said)
-                if self._fault(sentences, grounds):
+                if self._fault(sentences, grounds, stream.usage):
                     break
                 yield sentences[len(said) :]
                 said, given = sentences, end
         stream.close()
         text = (said + self._spelt(text[given:], grounds, said)).strip()
-        if fault := self._fault(text, grounds):
+        if fault := self._fault(text, grounds, stream.usage):
             self._remark(f"in plain words, since the model's own answer was no good: {fault}")
             self.plain = True
             text = f"{said} {grounds.plain}" if said else grounds.plain
@@ -215,7 +214,7 @@ class Chat:
         whole = grounds.asked.kind != "other" or self._from_words(grounds)
         return whole or grounds.banned != grounds.forbidden
 
-    def _fault(self, text: str, grounds: Grounds) -> str:
+    def _fault(self, text: str, grounds: Grounds, usage: Usage) -> str:
         """Why an answer must not be given, in words; "" where it may."""
         if not text:
             return "it is empty"
@@ -226,7 +225,8 @@ class Chat:
             fault = f"it names {', '.join(sorted(wrong))}"
         elif grounds.listed and prompt.denies(text) != prompt.denies(grounds.plain) and grounds.told:
             fault = "it denies" if prompt.denies(text) else "it does not deny"
-        if not fault and (made_up := prompt.misspelled(text, grounds.free, grounds.forbidden, grounds.words)):
+        names = grounds.free, grounds.forbidden
+        if not fault and (made_up := prompt.misspelled(text, *names, grounds.words, usage.withheld)):
             fault = f"it makes up {', '.join(made_up)}"
         return fault or (self._ungrounded(text, grounds) if self._from_words(grounds) else "")
 
@@ -278,24 +278,42 @@ class Chat:
             self._scaled = photo.sha256, for_llm(photo)
         return self._scaled[1]
 
-    def _fitting(self, grounds: Grounds, question: Parts, max_tokens: int) -> list[Turn]:
-        """The turns that fit the model's context: the oldest ones are dropped first.
+    def _begun(self, grounds: Grounds, question: Parts, options: Generation) -> Stream | None:
+        """The model's answer to the turns that fit its context: the oldest ones are dropped first.
 
-        Some at once: what follows a dropped turn is read anew, which is not to happen at every question.
+        None where the notes alone are too long. TooLong where the question is.
         """
         opened = self._opening(grounds)
-        turns = prompt.turns(opened, self._history, question)
-        room = max_tokens
-        while self._history and not self._fits(turns, room):
-            room = max_tokens + int(SPARE * self._assistant.llm.part.context)
-            self._history.pop(0)
-            self.note = "the oldest turns were dropped: the talk has grown longer than the model's context"
+        while True:
             turns = prompt.turns(opened, self._history, question)
-        return turns
+            try:
+                return self._assistant.llm.generate(turns, options)
+            except TooLong:
+                bare = prompt.turns((), [], prompt.asking(grounds.question, [], grounds.facts_words))
+                if self._history:
+                    self._drop(opened, question, options.max_tokens)
+                elif self._fits(bare, options.max_tokens):
+                    return None
+                else:
+                    raise
+
+    def _drop(self, opened: Parts, question: Parts, max_tokens: int) -> None:
+        """Forgets the oldest turns, some at once: what follows a dropped one is read anew.
+
+        That is not to happen at every question.
+        """
+        room = max_tokens + int(SPARE * self._assistant.llm.part.context)
+        self.note = "the oldest turns were dropped: the talk has grown longer than the model's context"
+        self._history.pop(0)
+        while self._history and not self._fits(prompt.turns(opened, self._history, question), room):
+            self._history.pop(0)
 
     def _fits(self, turns: list[Turn], max_tokens: int) -> bool:
         llm = self._assistant.llm
-        return llm.count(turns) + max_tokens <= llm.part.context
+        try:
+            return llm.count(turns) + max_tokens <= llm.part.context
+        except TooLong:
+            return False
 
     def _keep(self, grounds: Grounds, parts: Parts, text: str, usage: Usage) -> None:
         used = tuple(concept.name for concept in grounds.listed)

@@ -34,6 +34,7 @@ class DeviceConfig:
     kv_type: KvType = "f16"  # of the language model's KV cache
     flash_attention: bool = False
     image_max_tokens: int | None = None  # no picture may cost more here, whatever the bundle allows
+    mmap: bool | None = None  # weights are mapped from their file; None: where that is faster
     provider_options: Options = field(default_factory=dict, hash=False)
     reason: str = field(default="", compare=False)  # why this one, in words
     shares: bool = field(default=False, compare=False)  # its memory is a share of this machine's
@@ -80,6 +81,7 @@ _LLM = Table(
         "kv_type": optional(literal(KvType), DeviceConfig.kv_type),
         "flash_attention": optional(FLAG, DeviceConfig.flash_attention),
         "image_max_tokens": optional(whole(1, 65536), DeviceConfig.image_max_tokens),
+        "mmap": optional(FLAG, DeviceConfig.mmap),
     },
     required=False,
 )
@@ -130,7 +132,13 @@ def _recognised(machine: Machine) -> tuple[Path, str]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return StrictToml.open(path, ConfigError).read(_CONTRACT)
+    toml = StrictToml.open(path, ConfigError)
+    values = toml.read(_CONTRACT)
+    llm = values["llm"] or {"kv_type": DeviceConfig.kv_type}
+    if llm["kv_type"] != "f16" and not llm["flash_attention"]:
+        problem = f'is "{llm["kv_type"]}", which needs flash attention,'
+        raise toml.refuse("llm.kv_type", problem, 'add flash_attention = true, or write "f16"')
+    return values
 
 
 def _share(machine: Machine) -> int:

@@ -18,6 +18,7 @@ KinsightError                 exit code 1
 │   └── NothingToUndo         the journal is empty
 ├── ArchiveError              a backup or an exported folder cannot be read, written or trusted
 ├── ModelError                a model file cannot be loaded or run
+│   ├── TooLong               a prompt and its answer are longer than the model's context
 │   └── ParityError           an exported model does not agree with its source
 └── MissingPackage            a Python package that this verb needs is not installed
 """
@@ -102,6 +103,10 @@ class ArchiveError(KinsightError):
 
 class ModelError(KinsightError):
     """A model file cannot be loaded or run."""
+
+
+class TooLong(ModelError):
+    """A prompt and its answer are longer than the model's context."""
 
 
 class ParityError(ModelError):

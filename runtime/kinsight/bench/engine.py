@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kinsight import prompt
+from kinsight.bench.memory import measured
 from kinsight.bench.rivals import Checkpoint, Stock
 from kinsight.drawn.album import Album, Recipe, draw_album
 from kinsight.llm import Generation, Llm, Picture, Turn, WorkerLlm, load_llm
+from kinsight.llm.memory import MIB
 from kinsight.prompt import Reference
 from kinsight.types import Concept
 
 if TYPE_CHECKING:
-    from kinsight.bundle import LlmPart
+    from kinsight.bundle import Bundle
     from kinsight.config import DeviceConfig
 
 FORMATS = {"square": (768, 768), "4:3": (1024, 768)}
@@ -65,15 +67,16 @@ _ROWS = {
     "transformers_second_ratio": "second by transformers' second",
 }
 """What is printed, in this order."""
+_MEMORY = {"": "the memory told by the memory taken", "worker_": "the same with the model in a worker"}
 MOST = {
     "first_question_ratio": (0.20, "the first question by the handler's"),
     "second_question_ratio": (0.03, "the second question by the handler's"),
     "new_process_ratio": (0.05, "a question in a new process, beside its loading, by the handler's first"),
-    "memory_ratio": (1.15, "the memory told by the memory taken"),
+    **{f"{key}memory_ratio": (1.15, words) for key, words in _MEMORY.items()},
 }
 LEAST = {
     "decode_ratio": (0.97, "decoding by a bare loop's"),
-    "memory_ratio": (0.85, "the memory told by the memory taken"),
+    **{f"{key}memory_ratio": (0.85, words) for key, words in _MEMORY.items()},
 }
 """What `missed` holds the figures to."""
 Progress = Callable[[str, int, int], None]
@@ -91,8 +94,9 @@ class Engines:
 class EngineBench:
     """Photos and references are drawn; what the references cost is paid before, as `remember` does."""
 
-    def __init__(self, part: LlmPart, device: DeviceConfig, rounds: int, progress: Progress) -> None:
-        self._part, self._device = part, device
+    def __init__(self, bundle: Bundle, device: DeviceConfig, rounds: int, progress: Progress) -> None:
+        """ModelError where the bundle has no language model."""
+        self._bundle, self._part, self._device = bundle, bundle.language_model, device
         self._rounds, self._progress = rounds, progress
 
     def run(self, cache: Path, checkpoint: Path | None = None) -> dict[str, Any]:
@@ -191,17 +195,16 @@ class EngineBench:
         }
 
     def _memory(self) -> dict[str, float]:
-        """What the budget tells against the peak of a process of its own, after some questions."""
-        album = draw_album(8, Recipe(concepts=_K, scenes=_MEMORY_PHOTOS, size_wh=FORMATS["4:3"]))
-        with WorkerLlm(self._part, self._device) as worker:
-            for row in range(_MEMORY_PHOTOS):
-                "".join(worker.generate(asked(album, row, QUESTIONS[0]), Generation(max_tokens=8)))
-            held = worker.memory()
-        return {
-            "memory_told_mb": held.told_bytes / (1 << 20),
-            "memory_peak_mb": held.peak_bytes / (1 << 20),
-            "memory_ratio": held.told_bytes / held.peak_bytes,
-        }
+        """What the budget tells against what a real question takes, of all processes together."""
+        found: dict[str, float] = {}
+        for key in _MEMORY:
+            self._progress("memory", len(found) // 3, len(_MEMORY))
+            held = measured(self._bundle, self._device, _MEMORY_PHOTOS, worker=bool(key))
+            found[f"{key}memory_told_mb"] = held.told_bytes / MIB
+            found[f"{key}memory_peak_mb"] = held.peak_bytes / MIB
+            found[f"{key}memory_ratio"] = held.told_bytes / held.peak_bytes
+        self._progress("memory", len(_MEMORY), len(_MEMORY))
+        return found
 
     def _cost(self, llm: Llm, size_wh: tuple[int, int]) -> tuple[int, int]:
         cost = llm.cost(Picture(np.zeros((size_wh[1], size_wh[0], 3), np.uint8)))
@@ -250,8 +253,9 @@ def engine_lines(result: dict[str, Any]) -> list[str]:
         lines.append(
             f"transformers, in {result['transformers_dtype']}: {result['transformers_tokens_s']:.1f} tokens/s"
         )
-    told, peak = result["memory_told_mb"], result["memory_peak_mb"]
-    lines.append(f"memory: {told:.0f} MiB told before, {peak:.0f} MiB at most ({result['memory_ratio']:.2f})")
+    for key, words in {"": "", "worker_": ", in a worker"}.items():
+        told, peak, ratio = (result[f"{key}memory_{what}"] for what in ("told_mb", "peak_mb", "ratio"))
+        lines.append(f"memory of a question{words}: {told:.0f} MiB told, {peak:.0f} at most ({ratio:.2f})")
     for width, height, encodes, tokens in result["pictures"]:
         of = f"of {result['image_max_tokens']}"
         lines.append(f"a picture of {width} x {height}: {encodes} encodes, {tokens} tokens {of}")

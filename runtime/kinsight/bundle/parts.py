@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from kinsight.errors import ModelError
+
 World = Literal["drawn", "photos"]
 Head = Literal["yolox", "yolov8", "end2end", "detr"]
 Colour = Literal["bgr", "rgb"]
@@ -147,6 +149,14 @@ class Bundle:
     llm: LlmPart | None = None
     faces: FacesPart | None = None
     parity: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def language_model(self) -> LlmPart:
+        """`llm`, for those who cannot do without; ModelError where there is none."""
+        if self.llm is None:
+            problem = f"the bundle {self.name} has no language model"
+            raise ModelError(problem, "use another bundle for ask, caption and chat")
+        return self.llm
 
     def hashes(self) -> list[tuple[Path, str]]:
         """(file, the sha256 in hex that bundle.toml gives for it)."""

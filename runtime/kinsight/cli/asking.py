@@ -94,8 +94,12 @@ def _photo_and_question(words: tuple[str, ...]) -> tuple[Path | None, str]:
 
 
 def _talk(desk: Desk, assistant: Assistant, photo: Path | None) -> Chat:
-    """A conversation; the language model comes first, since where there is none nothing else is of use."""
-    if assistant.llm.part.sees == "nothing" and photo:
+    """A conversation; without a language model, or the memory for it, nothing else is of use."""
+    from kinsight.llm import check_llm
+
+    part = assistant.bundle.language_model
+    check_llm(part, assistant.device)
+    if part.sees == "nothing" and photo:
         desk.choice(BLIND)
     return assistant.chat(photo)
 

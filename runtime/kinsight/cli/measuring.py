@@ -233,12 +233,12 @@ def engine(desk: Desk, rounds: int, transformers: Path | None, check: bool) -> N
     from kinsight.bench.engine import EngineBench, engine_lines, missed
 
     with tempfile.TemporaryDirectory() as scratch, desk.assistant(looks=False) as assistant:
-        part = assistant.bundle.llm
-        if part is None or part.mmproj is None:
+        if assistant.bundle.llm is None or assistant.bundle.llm.mmproj is None:
             raise ModelError(
                 f"the bundle {assistant.bundle.name} has no language model that sees", "use another bundle"
             )
-        result = EngineBench(part, assistant.device, rounds, progress).run(Path(scratch), transformers)
+        measuring = EngineBench(assistant.bundle, assistant.device, rounds, progress)
+        result = measuring.run(Path(scratch), transformers)
     for line in engine_lines(result):
         click.echo(line)
     _last_line({"format": 1, "bench": "engine", "bundle": assistant.bundle.name, "rounds": rounds, **result})

@@ -1,6 +1,6 @@
 """The language model: turns of text and pictures in, a streamed answer out, through llama.cpp."""
 
-from kinsight.llm.engine import Llm, load_llm
+from kinsight.llm.engine import Llm, check_llm, load_llm
 from kinsight.llm.judging import LETTERS, YES_NO, Choices, Score
 from kinsight.llm.memory import Held
 from kinsight.llm.pictures import PictureCost
@@ -27,5 +27,6 @@ __all__ = [
     "Turn",
     "Usage",
     "WorkerLlm",
+    "check_llm",
     "load_llm",
 ]

@@ -43,14 +43,14 @@ class Banned:
         self._names = tuple(name for name in names if name.strip())
         self._reach = 32 + 4 * max(map(len, self._names), default=0)  # code points, with room for odd spacing
 
-    def ends(self, data: bytes) -> bool:
-        """Whether UTF-8 text ends in a banned name; the end of the text counts as the end of a word."""
+    def ending(self, data: bytes) -> str:
+        """The banned name in which UTF-8 text ends, the end of the text as the end of a word; "" for none."""
         if not self._names:
-            return False
+            return ""
         text = data.decode("utf-8", "ignore")
         tail = text[-self._reach :]
         whole = len(tail) == len(text)
-        return any(start > 0 or whole for _, start, _ in find_names(tail, self._names))
+        return next((name for name, start, _ in find_names(tail, self._names) if start > 0 or whole), "")
 
 
 class AnswerText:

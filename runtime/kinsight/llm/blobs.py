@@ -53,10 +53,16 @@ class Blobs:
         if self._folder is not None and _HEAD + len(data) <= self._caps[1]:
             self._unwritten[key] = data
 
-    def make_room(self, size: int) -> None:
-        """Drops what was used longest ago from memory before a value of that size is made."""
+    def make_room(self, size: int) -> bool:
+        """Drops what was used longest ago from memory before a value of that size is made or read.
+
+        False, and nothing is dropped, where a value of that size is more than may lie in memory.
+        """
+        if size > self._caps[0]:
+            return False
         while self._kept and self._held + size > self._caps[0]:
             self._held -= len(self._kept.popitem(last=False)[1])
+        return True
 
     def flush(self) -> None:
         """Writes what is new, and removes what was used longest ago before a value would exceed the cap."""
@@ -79,12 +85,10 @@ class Blobs:
             file.unlink(missing_ok=True)
 
     def _remember(self, key: str, data: Data) -> None:
-        if len(data) > self._caps[0]:
-            return
         self._held -= len(self._kept.pop(key, b""))
-        self.make_room(len(data))
-        self._held += len(data)
-        self._kept[key] = data
+        if self.make_room(len(data)):
+            self._held += len(data)
+            self._kept[key] = data
 
     def _file(self, key: str) -> Path:
         assert self._folder is not None
@@ -99,6 +103,7 @@ class Blobs:
         file = self._file(key)
         try:
             with file.open("rb") as stream:
+                self.make_room(os.fstat(stream.fileno()).st_size)
                 head, data = stream.read(_HEAD), stream.read()
         except OSError:
             return None

@@ -102,8 +102,7 @@ class Context:
                 self._read_text(span.tokens[skip:], span is prompt.spans[-1], tally)
             else:
                 self._read_picture(span, tally)
-            if begin == anchor:
-                self._states.make_room(self._model.state_bytes)
+            if begin == anchor and self._states.make_room(self._model.state_bytes):
                 self._states.put(self._key(self._held), self._model.state())
 
     def _read_text(self, tokens: Sequence[int], last: bool, tally: Tally) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kinsight.closing import Closing
-from kinsight.errors import ModelError
+from kinsight.errors import ModelError, TooLong
 from kinsight.llm.answer import AnswerText, is_loop
 from kinsight.llm.bare import bare_decode
 from kinsight.llm.blobs import Blobs
@@ -19,7 +19,7 @@ from kinsight.llm.context import Context
 from kinsight.llm.judging import YES_NO, Choices, Judge, Score
 from kinsight.llm.memory import Held, check_memory, kept_bytes, peak_bytes
 from kinsight.llm.model import Model
-from kinsight.llm.native import MEND_FILE, PACKAGE, library
+from kinsight.llm.native import MEND_FILE, PACKAGE, check_installed, library
 from kinsight.llm.picking import Picker
 from kinsight.llm.pictures import PictureCost
 from kinsight.llm.spans import PictureSpan, Prompt
@@ -40,26 +40,43 @@ _BLIND = "this bundle's language model sees no pictures", "use a bundle whose [l
 _MEND_LENGTH = "shorten the texts, use fewer references or pictures, or raise context in the bundle's [llm]"
 
 
-def load_llm(part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> Llm:
+def load_llm(part: LlmPart, device: DeviceConfig, cache: Path | None = None, beside_bytes: int = 0) -> Llm:
     """Loads a bundle's language model and, where it sees, its picture encoder.
 
     `cache` is a folder for what the next process can use again: embeddings of pictures, and the model's
-    state after photo and references. A picture costs what both bundle and device allow. Raises
-    MissingPackage without llama-cpp-python, ModelError where a file or the memory does not do; more than the
-    device config allows is refused before anything is loaded.
+    state after photo and references. Raises MissingPackage without llama-cpp-python, ModelError where a file
+    or the memory does not do; more than the device config allows is refused before anything is loaded. What
+    this process holds counts, so what else it is to load comes first; and so does `beside_bytes`, of the
+    process that asks, where that is another one.
     """
     library()  # without it nothing below matters
-    if part.image_max_tokens and device.image_max_tokens:
-        part = replace(part, image_max_tokens=min(part.image_max_tokens, device.image_max_tokens))
-    return Llm(part, device, cache)
+    return Llm(_capped(part, device), device, cache, beside_bytes)
+
+
+def check_llm(part: LlmPart, device: DeviceConfig, beside_bytes: int = 0) -> None:
+    """Raises what loading would raise at once, and loads nothing: for those who do other things before.
+
+    What these take is not known here, so loading may still find that it is too much.
+    """
+    check_installed()
+    check_memory(_capped(part, device), device, beside_bytes)
+
+
+def _capped(part: LlmPart, device: DeviceConfig) -> LlmPart:
+    """A picture costs what both bundle and device allow."""
+    if not part.image_max_tokens or not device.image_max_tokens:
+        return part
+    return replace(part, image_max_tokens=min(part.image_max_tokens, device.image_max_tokens))
 
 
 class Llm(Closing):
     """A language model that answers turns; born ready, a context manager that gives its memory back."""
 
-    def __init__(self, part: LlmPart, device: DeviceConfig, cache: Path | None = None) -> None:
+    def __init__(
+        self, part: LlmPart, device: DeviceConfig, cache: Path | None = None, beside_bytes: int = 0
+    ) -> None:
         library()
-        self._told_bytes = check_memory(part, device).total
+        self._told_bytes = check_memory(part, device, beside_bytes).total
         self.part = part
         self._turn = OneAtATime()
         self._model = Model(part, device)
@@ -86,6 +103,11 @@ class Llm(Closing):
         """On which it computes."""
         return self._model.threads
 
+    @property
+    def encodes(self) -> int:
+        """Pictures and tiles that were encoded so far."""
+        return self._vision.encodes if self._vision else 0
+
     def count(self, turns: Sequence[Turn]) -> int:
         """Tokens that these turns take as a prompt, pictures included. Raises as `generate` does."""
         prompt = self._prompt(turns)
@@ -111,11 +133,12 @@ class Llm(Closing):
     def generate(self, turns: Sequence[Turn], options: Generation = _GREEDY) -> Stream:
         """An answer that comes as its stream is iterated, free of control tokens and stop strings.
 
-        Raises ModelError at once where the turns and `options.max_tokens` do not fit into the context,
-        where there is a picture but no picture encoder, and where the template refuses the turns.
+        Raises TooLong at once where the turns and `options.max_tokens` do not fit into the context,
+        ModelError where there is a picture but no picture encoder, and where the template refuses the turns.
         """
         tally = Tally()
         picker = Picker(self._words, options)
+        tally.withheld = picker.withheld
         with tally.timed("first_token"):
             prompt = self._fitting_prompt(turns, options.max_tokens, tally)
         return Stream(self._answer(prompt, options, picker, tally), tally)
@@ -165,7 +188,7 @@ class Llm(Closing):
         return PictureCost(len(layout.slots), layout.tokens)
 
     def memory(self) -> Held:
-        """What this process was told to take before the model was loaded, and the most that it ever took."""
+        """What was told before the model was loaded, and the most that this process ever took."""
         return Held(self._told_bytes, peak_bytes())
 
     def bare_seconds(self, turns: Sequence[Turn], tokens: int) -> float:
@@ -186,12 +209,12 @@ class Llm(Closing):
             yield Judge(self._model, self._context, prompt, tally)
 
     def _fitting_prompt(self, turns: Sequence[Turn], room_tokens: int, tally: Tally) -> Prompt:
-        """Raises ModelError where prompt and answer do not fit into the context together."""
+        """Raises TooLong where prompt and answer do not fit into the context together."""
         prompt = self._prompt(turns)
         if len(prompt) + room_tokens > self.part.context:
             prompt.close()
             problem = f"the prompt takes {len(prompt)} tokens and the answer up to {room_tokens}"
-            raise ModelError(f"{problem}, but only {self.part.context} fit", _MEND_LENGTH)
+            raise TooLong(f"{problem}, but only {self.part.context} fit", _MEND_LENGTH)
         if not prompt.ends_in_text:
             prompt.close()
             raise ModelError("the chat template of this model ends a prompt in no text", MEND_FILE)
@@ -228,7 +251,7 @@ class Llm(Closing):
         size = sum(len(utf8(part.text)) for part in parts if isinstance(part, Text))
         if size > self.part.context * _LONGEST_TOKEN:
             problem = f"the prompt has {size} bytes of text, but only {self.part.context} tokens fit"
-            raise ModelError(problem, _MEND_LENGTH)
+            raise TooLong(problem, _MEND_LENGTH)
 
     def _answer(
         self, prompt: Prompt, options: Generation, picker: Picker, tally: Tally

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 MIB = 1 << 20
 _PICTURES_KEPT = 64
-_MOST_FOR_PICTURES, _MOST_FOR_STATES = 32 * MIB, 64 * MIB
+_MOST_FOR_PICTURES = 32 * MIB
+_STATES, _STATES_SHARE = 64 * MIB, 8  # so much at least, and more where the weights are so many times as much
 _LIBRARIES = 20 * MIB  # llama.cpp's code and the chat template's engine, once they have run
 _A_WORD = 350  # bytes that llama.cpp keeps for an entry of the vocabulary
 _KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
@@ -47,16 +48,18 @@ class Budget:
 
 @dataclass(frozen=True)
 class Held:
-    """Memory of a process with a language model in it."""
+    """Memory of a process with a language model in it, and of the one that asks where that is another."""
 
     told_bytes: int  # by the budget, before it was loaded
     peak_bytes: int
 
 
-def budget_of(part: LlmPart, device: DeviceConfig) -> Budget:
+def budget_of(part: LlmPart, device: DeviceConfig, beside_bytes: int = 0) -> Budget:
     """What this process will hold at most, with what it holds now. ModelError where a file cannot be read.
 
-    Weights count in full: they are mapped from the file, and all of them are read for every token.
+    What it holds now are also detector and embedder, where these are loaded; `beside_bytes` is what the
+    process holds that asks this one. Weights count in full: they are mapped from the file, and all of them
+    are read for every token.
     """
     header = read_header(part.file)
     eyes = read_header(part.mmproj) if part.mmproj and part.sees != "nothing" else None
@@ -64,6 +67,7 @@ def budget_of(part: LlmPart, device: DeviceConfig) -> Budget:
     return Budget(
         {
             "this process": resident_bytes(),
+            "the process that asks": beside_bytes,
             "libraries": _LIBRARIES,
             "weights": header.bytes,
             "vocabulary": header.tokens * _A_WORD,
@@ -71,19 +75,19 @@ def budget_of(part: LlmPart, device: DeviceConfig) -> Budget:
             "compute buffers": _compute_bytes(header, part, device),
             "picture encoder": eyes.bytes if eyes else 0,
             "picture buffers": _picture_bytes(eyes, part.image_max_tokens or 0) if eyes else 0,
-            "kept pictures and states": pictures_bytes(part, header) + states_bytes(kv),
+            "kept pictures and states": pictures_bytes(part, header) + states_bytes(header, kv),
         }
     )
 
 
-def check_memory(part: LlmPart, device: DeviceConfig) -> Budget:
+def check_memory(part: LlmPart, device: DeviceConfig, beside_bytes: int = 0) -> Budget:
     """What it will take; ModelError with figures and the nearest choice that fits, where it is too much."""
-    budget, allowed = budget_of(part, device), device.memory_mb * MIB
+    budget, allowed = budget_of(part, device, beside_bytes), device.memory_mb * MIB
     if budget.total <= allowed:
         return budget
     problem = f"{part.file.name} would take {budget.total / MIB:.0f} MiB ({budget.words})"
     problem += f", but memory_mb of the device config {device.name} is {device.memory_mb}"
-    fitting = (words for words, size in _choices(part, device) if size <= allowed)
+    fitting = (words for words, size in _choices(part, device, beside_bytes) if size <= allowed)
     enough = -(-budget.total // MIB)
     raise ModelError(problem, next(fitting, f"use a smaller bundle, or set memory_mb = {enough}"))
 
@@ -94,16 +98,19 @@ def pictures_bytes(part: LlmPart, header: Header) -> int:
     return min(_MOST_FOR_PICTURES, _PICTURES_KEPT * one)
 
 
-def states_bytes(kv: int) -> int:
-    """Cap on the states that are kept in memory: as much as one full context."""
-    return min(_MOST_FOR_STATES, kv)
+def states_bytes(header: Header, kv: int) -> int:
+    """Cap on the states that are kept in memory; one that is larger is not kept at all.
+
+    As much as one full context, if that is not much beside the weights.
+    """
+    return min(kv, max(_STATES, header.bytes // _STATES_SHARE))
 
 
 def kept_bytes(part: LlmPart, device: DeviceConfig) -> tuple[int, int]:
     """Caps in memory on embeddings of pictures and on states. ModelError where the file cannot be read."""
     header = read_header(part.file)
     kv = _kv_bytes(header, part.context, _KV_BYTES[device.kv_type])
-    return pictures_bytes(part, header), states_bytes(kv)
+    return pictures_bytes(part, header), states_bytes(header, kv)
 
 
 def resident_bytes() -> int:
@@ -128,16 +135,16 @@ def peak_bytes() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def _choices(part: LlmPart, device: DeviceConfig) -> Iterator[tuple[str, int]]:
+def _choices(part: LlmPart, device: DeviceConfig, beside_bytes: int) -> Iterator[tuple[str, int]]:
     """What could be set otherwise, the nearest first, and the bytes in all then."""
     small = replace(device, kv_type="q8_0", flash_attention=True)
     shrink = f'set kv_type = "q8_0" and flash_attention = true in [llm] of the device config {device.name}'
     if small != device:
-        yield shrink, budget_of(part, small).total
+        yield shrink, budget_of(part, small, beside_bytes).total
     context = part.context // 2
     while context >= _LEAST_CONTEXT:
         for more, config in (("", device), (f", and {shrink}", small)):
-            total = budget_of(replace(part, context=context), config).total
+            total = budget_of(replace(part, context=context), config, beside_bytes).total
             yield f"set context = {context} in the bundle's [llm]{more}", total
         context //= 2
 

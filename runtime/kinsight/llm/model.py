@@ -54,23 +54,28 @@ class Model:
         library().errors.clear()
         params = self._llama.llama_model_default_params()
         params.n_gpu_layers = device.gpu_layers
-        if device.gpu_layers == 0:
-            self._hold_once(params)
+        self._place(params, device)
         handle = self._llama.llama_model_load_from_file(str(part.file).encode(), params)
         if not handle:
             raise failure(f"{part.file.name} cannot be loaded", MEND_FILE)
         stack.callback(self._llama.llama_model_free, handle)
         return handle
 
-    def _hold_once(self, params: Any) -> None:
-        """Keeps quantised weights from being there twice: mapped, and laid out anew for the processor.
+    def _place(self, params: Any, device: DeviceConfig) -> None:
+        """Maps the file of the weights, or reads it.
 
-        On x86-64 the new layout makes reading slower (docs/log.md); elsewhere it is kept, and no file mapped.
+        On a processor quantised weights would be there twice: mapped, and laid out anew for it. On x86-64 the
+        new layout makes reading slower (docs/log.md), so they stay as they are mapped; elsewhere it is kept,
+        and the file not mapped unless the device config says so.
         """
-        if platform.machine().lower() in ("x86_64", "amd64"):
-            params.use_extra_bufts = False
-        else:
-            params.load_mode = self._llama.LLAMA_LOAD_MODE_NONE
+        x86 = platform.machine().lower() in ("x86_64", "amd64")
+        mapped = device.mmap
+        if device.gpu_layers == 0:
+            mapped = x86 if mapped is None else mapped
+            params.use_extra_bufts = not (mapped or x86)
+        if mapped is not None:
+            modes = self._llama.LLAMA_LOAD_MODE_NONE, self._llama.LLAMA_LOAD_MODE_MMAP
+            params.load_mode = modes[mapped]
 
     def _start(self, part: LlmPart, device: DeviceConfig, stack: ExitStack) -> Any:
         params = self._llama.llama_context_default_params()

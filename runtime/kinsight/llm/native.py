@@ -6,6 +6,7 @@ import os
 import re
 from collections import deque
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ def library() -> Library:
     try:
         from llama_cpp import llama_cpp, mtmd_cpp
     except ImportError as error:
-        raise MissingPackage("llama-cpp-python is not installed", f"pip install '{PACKAGE}'") from error
+        raise _missing() from error
     except (RuntimeError, OSError, AttributeError) as error:
         mend = f"pip install --force-reinstall '{PACKAGE}'"
         raise MissingPackage(f"llama-cpp-python does not load ({error})", mend) from error
@@ -47,6 +48,20 @@ def library() -> Library:
     mtmd_cpp.mtmd_helper_log_set(log, None)
     llama_cpp.llama_backend_init()
     return Library(llama_cpp, mtmd_cpp, errors, log)
+
+
+def check_installed() -> None:
+    """Raises MissingPackage where llama-cpp-python is not installed; loads nothing."""
+    try:
+        found = find_spec("llama_cpp")
+    except ImportError:
+        found = None
+    if found is None:
+        raise _missing()
+
+
+def _missing() -> MissingPackage:
+    return MissingPackage("llama-cpp-python is not installed", f"pip install '{PACKAGE}'")
 
 
 def failure(problem: str, mend: str) -> ModelError:

@@ -18,6 +18,7 @@ class Picker:
 
     def __init__(self, words: Vocabulary, options: Generation) -> None:
         """ModelError where the schema of the options cannot be used."""
+        self.withheld: list[str] = []  # banned names that would have come, but for the ban
         self._words = words
         self._temperature = options.temperature
         self._rng = np.random.default_rng(options.seed)
@@ -52,7 +53,9 @@ class Picker:
         raise ModelError("the language model gives no finite logits", MEND_FILE)
 
     def _may(self, token: int) -> bool:
-        if self._banned.ends(self._said + self._words.piece(token)):
+        if name := self._banned.ending(self._said + self._words.piece(token)):
+            if name not in self.withheld:
+                self.withheld.append(name)
             return False
         if not self._grammar:
             return True

@@ -11,24 +11,26 @@ from queue import Queue
 from typing import IO, Any
 
 from kinsight.errors import KinsightError, ModelError
-from kinsight.llm.engine import Llm, load_llm
+from kinsight.llm.engine import Llm, check_llm, load_llm
 from kinsight.llm.memory import MIB, resident_bytes
 from kinsight.llm.stream import Stream
-from kinsight.llm.wire import Call, Cancel, Done, Failed, Load, Piece, Reply, Value, receive, send
+from kinsight.llm.wire import Call, Cancel, Done, Failed, Load, Piece, Reply, Value, Wear, receive, send
 
 OVER_MEMORY = 77
-"""Exit code of a worker that took more than the device config allows."""
+"""Exit code of a worker that took, with the process that asks, more than the device config allows."""
 _WATCH_S = 0.05
 _BEGUN_KEPT = 16
 _METHODS = ("count", "choose", "score", "answer_json", "prepare", "memory", "generate")
+_IDLE = ("count", "memory", "generate")  # compute nothing; "generate" only begins an answer
 
 
 class Server:
     """One language model, one caller."""
 
-    def __init__(self, llm: Llm, replies: IO[bytes]) -> None:
-        self._llm, self._replies = llm, replies
+    def __init__(self, llm: Llm, replies: IO[bytes], limit: Limit) -> None:
+        self._llm, self._replies, self._limit = llm, replies, limit
         self._begun: dict[int, Stream] = {}
+        self._work = 0
         self.calls: Queue[Call | None] = Queue()
 
     def listen(self, requests: IO[bytes]) -> None:
@@ -37,6 +39,7 @@ class Server:
             while True:
                 message = receive(requests)
                 if not isinstance(message, Cancel):
+                    self._limit.beside_bytes = message.beside_bytes
                     self.calls.put(message)
                 elif stream := self._begun.get(message.number):
                     stream.cancel()
@@ -46,23 +49,28 @@ class Server:
     def serve(self) -> None:
         """Answers one call after the other."""
         while call := self.calls.get():
-            try:
-                self._answer(call)
-            except (KinsightError, ValueError) as error:
-                self._reply(call.number, failed(error))
+            self.answer(call)
 
-    def _reply(self, number: int, message: Value | Piece | Done | Failed) -> None:
-        send(self._replies, Reply(number, message))
+    def answer(self, call: Call) -> None:
+        """Does what one call asks for, and says what came of it."""
+        known = self._llm.encodes
+        message: Value | Done | Failed
+        try:
+            message = self._run(call.number) if call.method == "run" else self._value(call)
+        except (KinsightError, ValueError) as error:
+            message = failed(error)
+        if call.method not in _IDLE:
+            self._work += max(1, self._llm.encodes - known)
+        send(self._replies, Reply(call.number, message, Wear(self._work, resident_bytes())))
 
-    def _answer(self, call: Call) -> None:
-        if call.method == "run":
-            self._run(call.number)
-        elif call.method in _METHODS:
-            found: Any = getattr(self._llm, call.method)(*call.arguments)
-            if isinstance(found, Stream):
-                self._begin(call.number, found)
-                found = None
-            self._reply(call.number, Value(found))
+    def _value(self, call: Call) -> Value:
+        if call.method not in _METHODS:
+            raise ValueError(f"expected one of {_METHODS}, got {call.method!r}")
+        found: Any = getattr(self._llm, call.method)(*call.arguments)
+        if isinstance(found, Stream):
+            self._begin(call.number, found)
+            found = None
+        return Value(found)
 
     def _begin(self, number: int, stream: Stream) -> None:
         """Keeps a stream until it is run; of those that never are only the last few."""
@@ -70,16 +78,16 @@ class Server:
         if len(self._begun) > _BEGUN_KEPT:
             self._begun.pop(min(self._begun)).close()
 
-    def _run(self, number: int) -> None:
+    def _run(self, number: int) -> Done:
         stream = self._begun.get(number)
         if stream is None:
             raise ModelError("this answer was begun too long ago", "ask again")
         try:
             for text in stream:
-                self._reply(number, Piece(text))
+                send(self._replies, Reply(number, Piece(text, stream.usage.withheld)))
         finally:
             del self._begun[number]
-        self._reply(number, Done(stream.usage, stream.ended, resident_bytes()))
+        return Done(stream.usage, stream.ended)
 
 
 def failed(error: Exception) -> Failed:
@@ -88,11 +96,18 @@ def failed(error: Exception) -> Failed:
     return Failed(type(error), words)
 
 
-def watch(most_bytes: int) -> None:
-    """Ends this process once it holds more than it may."""
-    while resident_bytes() <= most_bytes:
-        time.sleep(_WATCH_S)
-    os._exit(OVER_MEMORY)
+class Limit:
+    """What this process and the one that asks may hold together."""
+
+    def __init__(self, most_bytes: int, beside_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self.beside_bytes = beside_bytes  # as the other one told last
+
+    def watch(self) -> None:
+        """Ends this process once both hold more than they may."""
+        while resident_bytes() + self.beside_bytes <= self._most_bytes:
+            time.sleep(_WATCH_S)
+        os._exit(OVER_MEMORY)
 
 
 def main() -> None:
@@ -102,13 +117,15 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who started this
     requests = sys.stdin.buffer
     wanted: Load = receive(requests)
-    threading.Thread(target=watch, args=(wanted.device.memory_mb * MIB,), daemon=True).start()
+    limit = Limit(wanted.device.memory_mb * MIB, wanted.beside_bytes)
     try:
-        llm = load_llm(wanted.part, wanted.device, wanted.cache)
+        check_llm(wanted.part, wanted.device, wanted.beside_bytes)  # with figures, where the limit has none
+        threading.Thread(target=limit.watch, daemon=True).start()
+        llm = load_llm(wanted.part, wanted.device, wanted.cache, wanted.beside_bytes)
     except KinsightError as error:
         send(replies, Reply(0, failed(error)))
         return
-    server = Server(llm, replies)
+    server = Server(llm, replies, limit)
     send(replies, Reply(0, Value(None)))
     threading.Thread(target=server.listen, args=(requests,), daemon=True).start()
     server.serve()

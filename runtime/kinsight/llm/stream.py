@@ -22,20 +22,21 @@ class Tally:
         self.ended: Ended = ""
         self.cancelled = threading.Event()
         self.encodes = 0
+        self.withheld: list[str] = []
         self.tokens = {"prompt": 0, "cached": 0, "answer": 0}
         self.timings_ms = {"first_token": 0.0, "encode": 0.0, "prefill": 0.0, "decode": 0.0}
 
     @property
     def usage(self) -> Usage:
         """As far as it has come."""
-        return Usage(dict(self.tokens), dict(self.timings_ms), self.encodes)
+        return Usage(dict(self.tokens), dict(self.timings_ms), self.encodes, tuple(self.withheld))
 
     def take(self, usage: Usage, ended: Ended) -> None:
         """What another process counted; the time to the first token here has been longer."""
         here = self.timings_ms["first_token"]
         self.tokens, self.timings_ms = dict(usage.tokens), dict(usage.timings_ms)
         self.timings_ms["first_token"] = max(here, self.timings_ms["first_token"])
-        self.encodes, self.ended = usage.encodes, ended
+        self.encodes, self.withheld, self.ended = usage.encodes, list(usage.withheld), ended
 
     def check(self) -> None:
         """CancelledError where the answer was cancelled, which another thread may do."""

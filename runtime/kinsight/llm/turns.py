@@ -77,3 +77,4 @@ class Usage:
         default_factory=dict
     )  # first_token, encode, prefill, decode; milliseconds
     encodes: int = 0  # pictures and tiles that had to be encoded
+    withheld: tuple[str, ...] = ()  # banned names that the model would have said

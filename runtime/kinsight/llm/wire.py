@@ -24,6 +24,7 @@ class Load:
     part: LlmPart
     device: DeviceConfig
     cache: Path | None
+    beside_bytes: int = 0  # that the process holds which asks
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Call:
     number: int
     method: str
     arguments: tuple[Any, ...]
+    beside_bytes: int = 0  # that the process holds now which asks
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class Piece:
     """Text of an answer."""
 
     text: str
+    withheld: tuple[str, ...] = ()  # as in Usage, so far
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,6 @@ class Done:
 
     usage: Usage
     ended: Ended
-    resident_bytes: int  # of the worker
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,20 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Wear:
+    """What a worker has done so far, and what it holds by now."""
+
+    work: int  # pictures encoded, and answers without a new one
+    resident_bytes: int
+
+
+@dataclass(frozen=True)
 class Reply:
     """To which call a message belongs; loading is number 0."""
 
     number: int
     message: Value | Piece | Done | Failed
+    wear: Wear | None = None  # after the call; None while it goes on
 
 
 def send(stream: IO[bytes], message: object) -> None:

@@ -12,6 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from kinsight.closing import Closing
 from kinsight.errors import ModelError
 from kinsight.llm.judging import YES_NO, Choices, Score
-from kinsight.llm.memory import Held
+from kinsight.llm.memory import Held, peak_bytes, resident_bytes
 from kinsight.llm.serving import OVER_MEMORY
 from kinsight.llm.stream import OneAtATime, Stream, Tally
 from kinsight.llm.turns import Generation, Picture, Turn
-from kinsight.llm.wire import Call, Cancel, Done, Failed, Load, Piece, Reply, Value, receive, send
+from kinsight.llm.wire import Call, Cancel, Done, Failed, Load, Piece, Reply, Value, Wear, receive, send
 
 if TYPE_CHECKING:
     from kinsight.bundle import LlmPart
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
 _MEND = "ask again: it is started anew"
 _GREEDY = Generation()
-_SETTLED, _WORN = 50, 500  # pictures: memory is compared from the first number on, renewed from the second
+_SETTLED, _WORN = (
+    50,
+    500,
+)  # of Wear.work: memory is compared from the first number on, renewed from the second
 _CREEP = 1.2  # of the memory that it held when settled
 _PATIENCE_S = 5
 _LINES_KEPT = 200  # of what the process said last
@@ -66,8 +70,8 @@ class Worker:
         for ear in self._ears:
             ear.start()
         self.close = weakref.finalize(self, _end, self.process)
-        self._pictures, self._settled_bytes = 0, 0
-        self.worn = False
+        self._settled_bytes = 0
+        self.worn = False  # whether it is to be renewed
         try:
             self.send(wanted)
             self.value(0)
@@ -87,16 +91,20 @@ class Worker:
             self.kill()  # half a message may be on its way, and nothing is understood after it
             raise
 
+    def ask(self, number: int, method: str, *arguments: Any) -> None:
+        """Sends a call. ModelError where the process is gone."""
+        self.send(Call(number, method, arguments, resident_bytes()))
+
     def receive(self, number: int) -> Value | Piece | Done:
         """The next reply to a call. ModelError where the process is gone, and whatever error it sends."""
         while reply := self._replies.get():
-            if reply.number != number:  # its call was interrupted
-                if isinstance(reply.message, Done):
-                    self.done(reply.message)
-            elif isinstance(reply.message, Failed):
+            if reply.wear:
+                self._note(reply.wear)
+            if reply.number != number:
+                continue  # its call was interrupted
+            if isinstance(reply.message, Failed):
                 raise reply.message.error()
-            else:
-                return reply.message
+            return reply.message
         self._replies.put(None)  # for the next who asks
         raise self._gone()
 
@@ -116,12 +124,10 @@ class Worker:
         self.process.kill()
         self.close()
 
-    def done(self, done: Done) -> None:
-        """Notes what an answer cost: `worn` says whether the process is to be renewed."""
-        self._pictures += done.usage.encodes
-        if self._pictures < _SETTLED:
-            self._settled_bytes = max(self._settled_bytes, done.resident_bytes)
-        self.worn = self._pictures >= _WORN and done.resident_bytes > _CREEP * self._settled_bytes
+    def _note(self, wear: Wear) -> None:
+        if wear.work < _SETTLED:
+            self._settled_bytes = max(self._settled_bytes, wear.resident_bytes)
+        self.worn = wear.work >= _WORN and wear.resident_bytes > _CREEP * self._settled_bytes
 
     @property
     def alive(self) -> bool:
@@ -136,7 +142,8 @@ class Worker:
         self.close()
         if code == OVER_MEMORY:
             device = self._wanted.device
-            problem = f"the language model took more than memory_mb = {device.memory_mb} of {device.name}"
+            problem = "the language model took, with this process, more than"
+            problem += f" memory_mb = {device.memory_mb} of {device.name}"
             return ModelError(problem, "use a smaller bundle, or raise memory_mb in the device config")
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         problem = f"the language model's process {how}"
@@ -154,7 +161,8 @@ class WorkerLlm(Closing):
         self._wanted = Load(part, device, cache)
         self._turn = OneAtATime()
         self._numbers = itertools.count(1)
-        self._worker: Worker | None = Worker(self._wanted)
+        self._begun: set[int] = set()  # answers that are not over yet, by number
+        self._worker: Worker | None = self._started()
 
     @property
     def process_id(self) -> int | None:
@@ -176,9 +184,9 @@ class WorkerLlm(Closing):
         return int(self._call("prepare", pictures))
 
     def memory(self) -> Held:
-        """As `Llm.memory`, of the worker."""
+        """As `Llm.memory`, of the worker and this process."""
         found: Held = self._call("memory")
-        return found
+        return replace(found, peak_bytes=found.peak_bytes + peak_bytes())
 
     def choose(self, turns: Sequence[Turn], choices: Sequence[str] = YES_NO) -> Choices:
         """As `Llm.choose`."""
@@ -199,38 +207,38 @@ class WorkerLlm(Closing):
     def generate(self, turns: Sequence[Turn], options: Generation = _GREEDY) -> Stream:
         """As `Llm.generate`; where the process ends meanwhile the stream raises ModelError."""
         number, tally = next(self._numbers), Tally()
-        with tally.timed("first_token"):
-            worker = self._asked(Call(number, "generate", (turns, options)))
-        return Stream(self._answer(worker, number, tally), tally, lambda: worker.cancel(number))
+        with tally.timed("first_token"), self._turn.alone():
+            worker = self._ready()
+            worker.ask(number, "generate", turns, options)
+            worker.value(number)
+            self._begun.add(number)
+        stream = Stream(self._answer(worker, number, tally), tally, lambda: worker.cancel(number))
+        weakref.finalize(stream, self._begun.discard, number)  # also where nobody ever reads it
+        return stream
 
     def _call(self, method: str, *arguments: Any) -> Any:
         with self._turn.alone():
-            worker = self._ready()
-            call = Call(next(self._numbers), method, arguments)
-            worker.send(call)
-            return worker.value(call.number)
-
-    def _asked(self, call: Call) -> Worker:
-        with self._turn.alone():
-            worker = self._ready()
-            worker.send(call)
-            worker.value(call.number)
-            return worker
+            worker, number = self._ready(), next(self._numbers)
+            worker.ask(number, method, *arguments)
+            return worker.value(number)
 
     def _ready(self) -> Worker:
-        """The process, started anew where it ended or is worn."""
+        """The process, started anew where it ended, or is worn and no answer is under way."""
         if self._worker is None:
             raise ModelError("this language model was closed", "load it again")
-        if not self._worker.alive or self._worker.worn:
+        if not self._worker.alive or (self._worker.worn and not self._begun):
             self._worker.close()
-            self._worker = Worker(self._wanted)
+            self._worker = self._started()
         return self._worker
+
+    def _started(self) -> Worker:
+        return Worker(replace(self._wanted, beside_bytes=resident_bytes()))
 
     def _answer(self, worker: Worker, number: int, tally: Tally) -> Generator[str, None, None]:
         with self._turn.alone():
             if worker is not self._worker:
                 raise ModelError("the language model's process ended before this answer began", _MEND)
-            worker.send(Call(number, "run", ()))
+            worker.ask(number, "run")
             try:
                 yield from _pieces(worker, number, tally)
             except (GeneratorExit, KeyboardInterrupt) as end:
@@ -239,15 +247,17 @@ class WorkerLlm(Closing):
                     with suppress(ModelError):
                         deque(_pieces(worker, number, tally), maxlen=0)
                 raise
+            finally:
+                self._begun.discard(number)
 
 
 def _pieces(worker: Worker, number: int, tally: Tally) -> Iterator[str]:
     """An answer's text up to its end, when its figures are taken."""
     while not isinstance(message := worker.receive(number), Done):
         if isinstance(message, Piece):
+            tally.withheld = list(message.withheld)
             yield message.text
     tally.take(message.usage, message.ended)
-    worker.done(message)
 
 
 def _hear(process: subprocess.Popen[bytes], replies: SimpleQueue[Reply | None]) -> None:

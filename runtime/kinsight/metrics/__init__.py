@@ -6,7 +6,7 @@ measure in a way of their own has two functions: as published, and corrected.
 """
 
 from .captions import NameScore, absent_naming_rate, caption_name_scores, caption_name_scores_published
-from .names import find_names, names_begun, names_mentioned, names_published
+from .names import Begun, find_names, names_begun, names_mentioned, names_misspelt, names_published
 from .scores import (
     Curve,
     accept_curve,
@@ -24,6 +24,7 @@ from .scores import (
 )
 
 __all__ = [
+    "Begun",
     "Curve",
     "NameScore",
     "absent_naming_rate",
@@ -37,6 +38,7 @@ __all__ = [
     "iou",
     "names_begun",
     "names_mentioned",
+    "names_misspelt",
     "names_published",
     "open_set_f1",
     "operating_row",

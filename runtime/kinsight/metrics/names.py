@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
+from math import ceil
 from typing import NamedTuple
 
 from .checks import no_lone_string
@@ -13,10 +14,10 @@ from .checks import no_lone_string
 NameKey = tuple[str, ...]
 """What two spellings of one name have in common: its folded grapheme clusters."""
 
-_SHORTEST, _LONG = (
-    3,
-    5,
-)  # characters of a name that `names_begun` looks for, and of one that may end otherwise
+_SHORTEST = 3  # characters of a name that `names_begun` looks for
+_MISSPELT = 4  # and `names_misspelt`
+_LONG = 5  # and of one that may end otherwise, in any script
+_BEYOND_LATIN = "\u0250"
 _ZERO_WIDTH_JOINER = "\u200d"
 # Beside marks: joiners, Hangul vowels and finals, skin tones.
 _EXTENDS = re.compile("[\u200c\u200d\u1160-\u11ff\U0001f3fb-\U0001f3ff]")
@@ -55,10 +56,9 @@ def find_names(text: str, names: Iterable[str]) -> list[tuple[str, int, int]]:
     found: list[tuple[str, int, int]] = []
     row = 0
     while row < len(units):
-        keys = (folded[row : row + length] for length in lengths.get(folded[row], []))
-        hit = next(
-            (key for key in keys if key in spellings and _stands_apart(units, row, row + len(key))), None
-        )
+        here = lengths.get(folded[row], []) if _splits(units, row) else []
+        keys = (folded[row : row + length] for length in here)
+        hit = next((key for key in keys if key in spellings and _ends(units, row + len(key))), None)
         if hit:
             start, end = units[row].start, units[row + len(hit) - 1].end
             found.append((_as_written(text[start:end], spellings[hit]), start, end))
@@ -89,18 +89,19 @@ def _spelled(names: tuple[str, ...]) -> tuple[dict[NameKey, list[str]], dict[str
     return spellings, {first: sorted(found, reverse=True) for first, found in lengths.items()}
 
 
-def names_begun(text: str, names: Iterable[str]) -> list[Begun]:
+def names_begun(text: str, names: Iterable[str], least: float = 1.0) -> list[Begun]:
     """The words of a text that begin like a name, in reading order, and are none of the names themselves.
 
-    All of a name is there, of five characters and more also all but the last; names of less than three are
-    not looked for. Compared as in `find_names`, and like there, where a script writes no spaces, a name has
-    no word that could go on.
+    `least` of a name is there, of five characters and more also all but the last, but never less than three.
+    Compared as in `find_names`, and like there, where a script writes no spaces, a name has no word that
+    could go on.
     """
     keys = {name: name_key(name) for name in no_lone_string("names", names)}
     roots: dict[str, list[tuple[str, NameKey]]] = {}
     for name, key in keys.items():
         if len(key) >= _SHORTEST:
-            roots.setdefault(key[0], []).append((name, key[:-1] if len(key) >= _LONG else key))
+            size = min(ceil(least * len(key)), len(key) - (len(key) >= _LONG))
+            roots.setdefault(key[0], []).append((name, key[: max(_SHORTEST, size)]))
     whole, units = set(keys.values()), _units(text)
     folded = tuple(unit.folded for unit in units)
     found = []
@@ -117,6 +118,27 @@ def names_begun(text: str, names: Iterable[str]) -> list[Begun]:
             goes_on = folded[row:past] == keys[name]
             ending = text[units[past].start : units[end - 1].end] if goes_on else None
             found.append(Begun(name, text[units[row].start : units[end - 1].end], ending))
+    return found
+
+
+def names_misspelt(text: str, names: Iterable[str]) -> list[tuple[str, str]]:
+    """(name as given, what stands for it) where one letter is wrong, in reading order; none is a name itself.
+
+    One letter is another one, missing or too many, or two are exchanged: "Cosina" for "Cosima". The first one
+    is right, and a name has four characters at least. What differs at the end alone is left to `names_begun`,
+    unless the name is of four Latin letters: "Lalo" for "Lala". Compared as in `find_names`.
+    """
+    keys = {name: name_key(name) for name in no_lone_string("names", names)}
+    wanted = {name: key for name, key in keys.items() if len(key) >= _MISSPELT}
+    whole, units = set(keys.values()), _units(text)
+    folded = tuple(unit.folded for unit in units)
+    found = []
+    for row in (row for row in range(len(units)) if _splits(units, row)):
+        for name, key in wanted.items():
+            end = _words_end(units, row, 1 + key.count(" "))
+            word = folded[row:end]
+            if word[0] == key[0] and word not in whole and _is_misspelt(word, key):
+                found.append((name, text[units[row].start : units[end - 1].end]))
     return found
 
 
@@ -186,11 +208,31 @@ def _fold(cluster: str) -> tuple[str, ...]:
     return (" ",) if folded.isspace() else tuple(folded[start:end] for start, end in _clusters(folded))
 
 
-def _stands_apart(units: list[_Unit], row: int, end: int) -> bool:
-    """Whether what is in [row, end) stands between words on either side."""
+def _ends(units: list[_Unit], end: int) -> bool:
+    """Whether a name may end here, and not in the midst of a word."""
     tail = [unit.folded for unit in units[end : end + 2]]
     contraction = tail == ["'", "t"] and _splits(units, end + 2)  # Don't and Can't name neither Don nor Can
-    return _splits(units, row) and _splits(units, end) and not contraction
+    return _splits(units, end) and not contraction
+
+
+def _words_end(units: list[_Unit], row: int, count: int) -> int:
+    """Where so many words end that begin in this row."""
+    end = row
+    for word in range(count):
+        end += 1 + (word > 0)
+        while not _splits(units, end):
+            end += 1
+    return min(end, len(units))
+
+
+def _is_misspelt(word: NameKey, name: NameKey) -> bool:
+    """Whether one letter within a name is wrong, or at the end of one of four Latin letters."""
+    same = next((at for at, pair in enumerate(zip(word, name, strict=False)) if pair[0] != pair[1]), None)
+    if same is None or same + 1 == len(name) == len(word):  # at the end
+        return len(name) < _LONG and name[-1] < _BEYOND_LATIN and len(word) <= len(name) <= len(word) + 1
+    left, right = word[same:], name[same:]
+    swapped = left[:2] == right[1::-1] and left[2:] == right[2:]
+    return swapped or left[1:] == right[1:] or left[1:] == right or left == right[1:]
 
 
 def _splits(units: list[_Unit], row: int) -> bool:

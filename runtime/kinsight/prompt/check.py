@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kinsight.metrics import find_names, names_begun, names_mentioned
+from kinsight.metrics import Begun, find_names, names_begun, names_mentioned, names_misspelt
 from kinsight.prompt.facts import Facts, a_thing, wrong_names
 from kinsight.prompt.question import Asked
 from kinsight.prompt.say import ALLOWED, best_sentence, fitting_sentence, stems, words
@@ -36,6 +36,7 @@ _PLACES = ("left", "right", "top", "bottom", "middle")
 _PLACE_SYNONYMS = {"centre": "middle", "center": "middle", "upper": "top", "above": "top", "lower": "bottom"}
 _OPENING = re.compile(r"(?:^|[.!?;:。！？]\s*|\n)\W*(\w+)")
 _TELLING = 4  # letters of a name
+_BEGUN = 0.5  # of a name that was withheld
 _VOWELS = "aeiouyаеёиоуыэюяіїєαεηιουωάέήίόύώ"
 _INFLECTED = re.compile(rf".e?s|[^\Wa-z\d_{_VOWELS}]\w{{1,2}}", re.I)
 
@@ -99,24 +100,37 @@ def made_up(answer: str, told: str) -> list[str]:
     return [word for word in words(answer) if word not in known and word not in ALLOWED]
 
 
-def misspelled(answer: str, free: Sequence[str], forbidden: Sequence[str], told: str) -> list[str]:
-    """The words that begin like a known name and are none, nor told: "Cosimara" where Cosima is known.
+def misspelled(
+    answer: str, free: Sequence[str], forbidden: Sequence[str], told: str, withheld: Sequence[str]
+) -> list[str]:
+    """The words that stand for a known name and are none, nor told: "Cosimara" or "Cosina" for Cosima.
 
-    A model that may not say a name, or cannot spell it, goes on otherwise in the midst of it. What is written
-    small is an ordinary word. A free name may be inflected: by s or es; in other scripts than Latin by up to
-    two letters after a consonant; its last letter may change. A forbidden one may not. A word that begins a
-    sentence may be any ("Everyone" is no Eve) where the name is short.
+    A model that cannot spell a name has one letter wrong, or goes on otherwise at its end. One that may not
+    say it goes on otherwise in the midst of it; `withheld` tells that this happened. A forbidden name that
+    the model neither was told nor would have said is not what it means: "Carlos" is no Carl then.
+
+    What is written small is an ordinary word. A free name may be inflected: by s or es; in other scripts than
+    Latin by up to two letters after a consonant; its last letter may change. A forbidden one may not. A word
+    that begins a sentence may be any ("Everyone" is no Eve) where the name is short.
     """
-    known, found = set(words(told)) | ALLOWED, []
+    known = {*words(told), *words(" ".join(free)), *ALLOWED}
     openings = set(_OPENING.findall(answer))
-    for begun in names_begun(answer, [*free, *forbidden]):
-        inflected = begun.ending is None or _INFLECTED.fullmatch(begun.name[-1] + begun.ending)
-        ordinary = begun.word[0].islower() or set(words(begun.word)) <= known
-        longer = len(begun.word) - len(begun.name) > 1
-        ordinary |= longer and len(begun.name) < _TELLING and begun.word in openings
-        if not ordinary and not (inflected and begun.name in free):
-            found.append(begun.word)
-    return list(dict.fromkeys(found))
+    meant = [*free, *sorted(names_mentioned(told, forbidden))]
+    begun = [*names_begun(answer, meant), *names_begun(answer, withheld, _BEGUN)]
+    found = [one.word for one in begun if not (_is_short_opening(one, openings) or _may_end_so(one, free))]
+    found += [word for _, word in names_misspelt(answer, [*meant, *withheld])]
+    return [word for word in dict.fromkeys(found) if not word[0].islower() and not set(words(word)) <= known]
+
+
+def _is_short_opening(begun: Begun, openings: set[str]) -> bool:
+    longer = len(begun.word) - len(begun.name) > 1
+    return longer and len(begun.name) < _TELLING and begun.word in openings
+
+
+def _may_end_so(begun: Begun, free: Sequence[str]) -> bool:
+    """Whether a word is a free name with another ending."""
+    inflected = begun.ending is None or _INFLECTED.fullmatch(begun.name[-1] + begun.ending)
+    return bool(inflected) and begun.name in free
 
 
 def unused(answer: str, question: str, concepts: Sequence[Concept]) -> list[str]:
