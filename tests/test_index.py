@@ -157,6 +157,31 @@ def test_eight_bits_lose_nobody(n: int, m: int, dim: int, count: int, tails: flo
     assert set(np.flatnonzero(needed.any(axis=0)).tolist()) <= set(found.tolist())
 
 
+def test_the_nearest_is_found_where_rounding_is_at_its_worst() -> None:
+    """Rounded, the nearest loses nearly all that a row can lose, and the next one gains as much.
+
+    Every number of the query is a whole step; of the nearest row all but the first end just below half a
+    step, and are rounded down; of the next one they end just above, and are rounded up.
+    """
+    dim = 64
+    steps = np.full((30, dim), 10.495)
+    steps[1:] = 10.505
+    steps[1:, 1] = 9.505
+    steps[:, 0] = 127
+    steps[2:, 2:] *= -1  # far away: so that the two are few among many
+    vectors = (steps / np.linalg.norm(steps, axis=1, keepdims=True)).astype(np.float32)
+    query = np.full((1, dim), 1 / np.sqrt(dim), np.float32)
+    exact = vectors.astype(np.float64) @ query[0].astype(np.float64)
+    assert exact[0] > exact[1] + 1e-4 > exact[2] + 0.1
+
+    screen = Screen(vectors)
+    glance = Glance(screen, query)
+    nearest, doubt = glance._near[0], screen.doubt(np.zeros_like(query))
+    assert 1.9 * doubt < nearest[1] - nearest[0] < 2 * doubt
+    assert glance.candidates(1)[0].tolist() == [0, 1]
+    assert Index(vectors, np.arange(30)).search(query, 1)[0].tolist() == [[0]]
+
+
 @pytest.mark.parametrize(("noise", "most"), [(4.0, 300), (0.7, 800)], ids=["apart", "alike"])
 def test_eight_bits_leave_few(noise: float, most: int) -> None:
     """Where all are nearly alike as well: then the queries are rounded less."""
