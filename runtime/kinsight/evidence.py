@@ -90,6 +90,11 @@ class Memory:
             found[mine] = cosines(self.negatives[mine], own).max(axis=1)
         return found
 
+    def says_little(self, concept_id: int) -> bool:
+        """Whether the last negative of a concept speaks of its own copies only, see COPY."""
+        alike = self.alike[self.negative_concepts == concept_id]
+        return len(alike) > 0 and bool(alike[-1] >= COPY)
+
     @cached_property
     def mistaken_faces(self) -> Mapping[int, float]:
         """The same of the faces of views and negatives."""
