@@ -273,8 +273,7 @@ class Assistant(Closing):
         scene = self.look(photo)
         number = taken_for(scene, self.store.concept(name)) if region is None else region
         view = new_view(scene.photo, choose(scene, "", None, number), self.embedder)
-        faces = self.see(scene.photo).faces
-        view = with_face(view, None if faces is None else faces[number - 1], self.bundle.faces)
+        view = with_face(view, (self.see(scene.photo).faces, number - 1), self.bundle.faces)
         refused = describe(scene, number - 1) if number else "the whole photo"
         return self.store.add_negative(name, view), refused
 

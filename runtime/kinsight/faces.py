@@ -40,14 +40,15 @@ def face_vectors(photo: Photo, regions: Regions, models: FaceModels, dim: int) -
     return vectors
 
 
-def with_face(view: NewView, face: Floats | None, part: FacesPart | None) -> NewView:
-    """The crop with the face, float32 (dim,), that its photo shows there; as it is where that is zeros.
+def with_face(view: NewView, seen: tuple[Floats | None, int], part: FacesPart | None) -> NewView:
+    """The crop with the face that its photo shows there: a row of float32 (n, dim); zeros: as it is.
 
     So the very face that was seen is kept; in the crop alone it might not be found again.
     """
-    if part is None or face is None or not face.any():
+    faces, row = seen
+    if part is None or faces is None or not faces[row].any():
         return view
-    return replace(view, face=face, recogniser_id=part.id)
+    return replace(view, face=faces[row], recogniser_id=part.id)
 
 
 def catch_up_faces(store: Store, part: FacesPart, models: FaceModels) -> int:

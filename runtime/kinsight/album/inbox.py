@@ -108,7 +108,7 @@ def exact_views(shots: Shots, members: Sequence[Member], eyes: Eyes) -> tuple[Ne
         if photo is None:
             raise _gone(member)
         view = replace(new_view(photo, member.xyxy, eyes.embedder), vector=shots.vectors[member.row])
-        views.append(with_face(view, shots.face(member.row), eyes.bundle.faces))
+        views.append(with_face(view, shots.faces_beside(member.row), eyes.bundle.faces))
     return tuple(views)
 
 

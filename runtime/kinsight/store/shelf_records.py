@@ -115,11 +115,10 @@ class Shots:
         """Rows of the regions of a photo, best score first."""
         return range(int(self.starts[photo]), int(self.starts[photo + 1]))
 
-    def face(self, row: int) -> Floats | None:
-        """float32 (face dim,): in a region, by its row; zeros: none was seen, None: nobody looked."""
+    def faces_beside(self, row: int) -> tuple[Floats | None, int]:
+        """The faces of the photo in which a region is, None where nobody looked, and its row among these."""
         photo = int(np.searchsorted(self.starts, row, side="right")) - 1
-        faces = self.faces.get(photo)
-        return None if faces is None else faces[row - int(self.starts[photo])]
+        return self.faces.get(photo), row - int(self.starts[photo])
 
     def photo_of(self) -> NDArray[np.int64]:
         """(m,): which photo a region is in."""
