@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,10 +22,15 @@ from pathlib import Path
 import numpy as np
 
 from crops import crop
+from damage import same
 from kinsight.errors import KinsightError, VaultError
+from kinsight.evidence import Memory
 from kinsight.exchange import export_folder, read_folder
 from kinsight.image import encode_jpeg
+from kinsight.index import IndexFile
+from kinsight.memory import read_memory
 from kinsight.store import Changes, Key, Keys, Naming, NewView, Store, backup, keys, restore, rewrite
+from kinsight.types import Concept
 from photos import SEER, new_photo
 from tiny import Blob, draw
 
@@ -34,11 +39,14 @@ VERBS = {
     "view": 4,
     "negative": 2,
     "edit": 6,
+    "take away": 2,
     "merge": 2,
     "split": 2,
     "move": 2,
     "undo": 2,
     "forget": 1,
+    "forget crop": 2,
+    "look": 4,
     "export": 1,
     "import": 1,
     "backup": 2,
@@ -63,6 +71,10 @@ class Place:
     @property
     def store(self) -> Path:
         return self.folder / "store.db"
+
+    @property
+    def index(self) -> Path:
+        return self.folder / "index"
 
     @property
     def backup(self) -> Path:
@@ -144,16 +156,16 @@ def change(store: Store, place: Place, number: int) -> None:
             store.add_negative(names[0], picture(number))
         case "edit":
             store.edit(names[0], Changes(info=f"info {number}", add_aliases=(f"alias {number}",)))
-        case "merge":
-            store.merge(names[0], names[1])
-        case "split":
-            store.split(names[0], [store.concept(names[0]).views[-1].id], f"part {number}")
-        case "move":
-            store.move([store.concept(names[0]).views[0].id], names[0], names[1])
+        case "merge" | "split" | "move":
+            regroup(store, names, number)
         case "undo":
             store.undo_last(dice.randint(1, 3))
         case "forget":
             store.forget(names[0])
+        case "take away" | "forget crop":
+            lose(store, store.concept(names[0]), verb_of(number))
+        case "look":
+            remembered(store, place)
         case "album add" | "album remove" | "hide" | "name":
             change_album(store, number)
         case "re-embed":
@@ -162,6 +174,39 @@ def change(store: Store, place: Place, number: int) -> None:
             store.put_vectors("another", owners, np.array(vectors, np.float32).reshape(-1, 8))
         case going_out_or_in:
             carry(store, place, going_out_or_in)
+
+
+def regroup(store: Store, names: Sequence[str], number: int) -> None:
+    match verb_of(number):
+        case "merge":
+            store.merge(names[0], names[1])
+        case "split":
+            store.split(names[0], [store.concept(names[0]).views[-1].id], f"part {number}")
+        case "move":
+            store.move([store.concept(names[0]).views[0].id], names[0], names[1])
+
+
+def lose(store: Store, concept: Concept, verb: str) -> None:
+    """The last view, where another one is left, and the first negative."""
+    views, negatives = concept.views[1:][-1:], concept.negatives[:1]
+    if verb == "take away":
+        lost = Changes(
+            remove_views=tuple(view.id for view in views),
+            remove_negatives=tuple(negative.id for negative in negatives),
+        )
+        store.edit(concept.name, lost)
+    elif views:
+        store.forget_crop(concept.name, ("view", views[0].id))
+    else:
+        store.forget_crop(concept.name, ("negative", negatives[0].id))
+
+
+def remembered(store: Store, place: Place) -> Memory:
+    """What the store knows, read from the index file or written into it, as every look does."""
+    place.index.mkdir(exist_ok=True)
+    found = read_memory(store, "e", None if store.encrypted else place.index, file_from=1)
+    assert found
+    return found[1]
 
 
 def change_album(store: Store, number: int) -> None:
@@ -236,6 +281,23 @@ def content(path: Path) -> Content:
         [(photo.path, photo.sha256, photo.things) for photo in album],
         (shots.vectors.tobytes(), shots.whole.tobytes(), shots.hidden.tolist()),
     )
+
+
+def require_index(place: Place, dice: random.Random) -> None:
+    """The index file says what the store says: as the kill left it, and when it was damaged or is gone."""
+    with opened(place.store) as store:
+        truth = read_memory(store, "e", None)
+        assert truth
+        assert same(remembered(store, place), truth[1])
+        if store.encrypted or not len(truth[1].view_ids):
+            return
+        file = IndexFile(place.index, "e")
+        whole = file.path.read_bytes()
+        cut = dice.randrange(len(whole))
+        for damaged in (None, whole[:cut], whole[:cut] + bytes([whole[cut] ^ 1]) + whole[cut + 1 :]):
+            file.path.unlink() if damaged is None else file.path.write_bytes(damaged)
+            assert same(remembered(store, place), truth[1])
+            assert file.path.read_bytes() == whole
 
 
 def in_archive(archive: Path, scratch: Path) -> Content | None:
@@ -320,6 +382,7 @@ def run(folder: Path, rounds: int, seed: int) -> dict[str, int]:
             counts[verb_of(number)] += 1
             do(well, number)
             number += 1
+        require_index(ours, dice)
         left = whole(ours, folder / "scratch")
         expected = whole(well, folder / "scratch")
         if halfway:

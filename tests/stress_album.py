@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +59,29 @@ def cut(photos: list[Path], count: int, folder: Path, seed: int) -> None:
         save(bright, place / f"{number:05}.jpg")
 
 
-def kept(home: Path) -> dict[str, int]:
-    """Hash -> id of every photo in the album; readable while another process writes."""
+def kept(home: Path) -> dict[str, tuple[int, int | None]]:
+    """Hash -> ids of every photo in the album and of its first region; readable while another process writes.
+
+    A photo that is looked at again keeps its id, its regions get new ones, which are never used twice.
+    """
     if not (home / "store.db").exists():
         return {}
     connection = sqlite3.connect(f"file:{home / 'store.db'}?mode=ro", uri=True, timeout=60)
     try:
-        return dict(connection.execute("select sha256, id from album_photo"))
+        rows = connection.execute(
+            "select sha256, album_photo.id, min(album_region.id) from album_photo"
+            " left join album_region on photo_id = album_photo.id group by album_photo.id"
+        )
+        return {sha256: (photo, region) for sha256, photo, region in rows}
     except sqlite3.OperationalError:  # the tables are not there yet
         return {}
     finally:
         connection.close()
+
+
+def looked_at_again(before: Mapping[str, object], after: Mapping[str, object]) -> int:
+    """Photos that were kept before, and are now not as they were."""
+    return sum(after.get(sha256) != seen for sha256, seen in before.items())
 
 
 def add(words: list[str], home: Path, until: float, delay_s: float = 0.0) -> tuple[str, float]:
@@ -108,10 +121,11 @@ def run(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             words, home, options.count * (turn + dice.random()) / (options.kills + 1), dice.random()
         )
         after = kept(home)
-        repeated += sum(after.get(sha) != photo for sha, photo in before.items())
+        repeated += looked_at_again(before, after)
         runs, spent = [*runs, len(after) - len(before)], spent + used
     before = kept(home)
     said, used = add(words, home, math.inf)
+    repeated += looked_at_again(before, kept(home))
     last = json.loads(said.splitlines()[-1]) if said else {}
     again, _ = add(words, home, math.inf)
     left = json.loads(again.splitlines()[-1]) if again else {}

@@ -18,6 +18,7 @@ from kinsight.errors import BundleError, ConfigError, ModelError, PhotoError, Re
 from kinsight.image import load, save
 from kinsight.store import Naming
 from kinsight.types import Box, Floats
+from stress_album import kept, looked_at_again
 from tiny import Blob, draw
 
 LEFT, RIGHT = (20, 60, 110, 160), (140, 90, 236, 200)
@@ -101,6 +102,21 @@ def test_nothing_is_done_twice(album: Album, folder: Path, take: Taken) -> None:
     os.utime(paths[0], ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     report = album.add([folder])
     assert (report.added, report.known, report.moved, report.skipped) == (0, 2, 0, ())
+
+
+def test_looking_again_is_seen_by_the_stress_test(
+    album: Album, folder: Path, take: Taken, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which could not fail else."""
+    take("red")
+    take("green", "blue")
+    album.add([folder])
+    before = kept(home)
+    album.add([folder])
+    assert looked_at_again(before, kept(home)) == 0
+    monkeypatch.setattr("kinsight.album.adding.is_seen", lambda photo, eyes: False)
+    album.add([folder])
+    assert looked_at_again(before, kept(home)) == len(before) == 2
 
 
 def test_what_was_moved_is_known(album: Album, assistant: Assistant, folder: Path, take: Taken) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import sqlite3
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crops import crop
@@ -105,9 +107,43 @@ def test_edit_without_a_change_says_what_can_be_changed(kinsight: Terminal) -> N
     said = kinsight("edit", "Lala")
     assert said.code == 2
     assert said.err == (
-        "kinsight: nothing is to be changed, give --rename, --category, --info or an alias: "
-        "see `kinsight edit --help`.\n"
+        "kinsight: nothing is to be changed, give --rename, --category, --info, an alias, a view or a "
+        "negative: see `kinsight edit --help`.\n"
     )
+
+
+def test_edit_takes_views_and_negatives_away(kinsight: Terminal) -> None:
+    with kinsight.store() as store:
+        store.add_negative("Lala", picture("yellow"))
+        before = store.concept("Lala")
+    said = fine(kinsight("edit", "Lala", "--no-view", "2", "--no-negative", "1"))
+    assert said.out.splitlines()[-1].startswith("views     1 view, since ")
+    with kinsight.store() as store:
+        left = store.concept("Lala")
+        assert ([view.id for view in left.views], left.negatives) == ([1], ())
+    said = kinsight("edit", "Lala", "--no-view", "1")
+    assert (said.code, said.out) == (1, "")
+    assert said.err.startswith('kinsight: that would leave "Lala" without any view: `kinsight forget`')
+    said = kinsight("edit", "Lala", "--info", "New.", "--no-negative", "1")
+    assert said.err == 'kinsight: "Lala" has no negative 1: the negatives of "Lala" are: none.\n'
+    assert kinsight("edit", "Lala", "--no-view", "0").code == 2
+    fine(kinsight("undo"))
+    with kinsight.store() as store:
+        assert store.concept("Lala").views == before.views
+        assert store.concept("Lala").negatives == before.negatives
+
+
+def test_show_draws_views_and_negatives(kinsight: Terminal, tmp_path: Path) -> None:
+    with kinsight.store() as store:
+        store.add_negative("Lala", picture("yellow"))
+    said = fine(kinsight("show", "Lala", "--out", tmp_path / "all.png"))
+    assert said.err == f"its views and negatives are in {tmp_path / 'all.png'}\n"
+    sheet = load(tmp_path / "all.png").pixels
+    middles = [tuple(sheet[150, 160 + 320 * column].tolist()) for column in range(3)]
+    colours = [
+        draw([Blob(colour, (0, 0, 90, 60))], (90, 60))[30, 45] for colour in ("red", "green", "yellow")
+    ]
+    assert np.abs(np.array(middles, int) - np.array(colours, int)).max() <= 12
 
 
 def test_history(kinsight: Terminal) -> None:
@@ -155,6 +191,65 @@ def test_forget_says_what_goes_along(kinsight: Terminal, monkeypatch: pytest.Mon
     assert f"Forget Lala with 2 views? With it, {along}. This cannot be undone. [y/N]" in said.err
     assert "3 changes of others can no longer be undone.\n" in said.out
     assert kinsight("undo").code == 1
+
+
+def bytes_in(home: Path, wanted: NewView) -> bool:
+    """Whether a part of the picture or the vector is in a file, plain or as the journal keeps it."""
+    data = b"".join(file.read_bytes() for file in home.rglob("*") if file.is_file())
+    parts = [wanted.picture_jpeg[-120:-60], wanted.vector.tobytes()]
+    encoded = base64.b64encode(wanted.picture_jpeg)
+    return any(part in data for part in (*parts, encoded[-120:-60]))
+
+
+def test_a_view_alone_is_forgotten(kinsight: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = kinsight.home / "cache" / "llm"
+    readings.mkdir(parents=True)
+    with kinsight.store() as store:
+        store.album.put(SEER, [new_photo(5, "/photos/a b.jpg")])  # view 2 is from it
+    said = kinsight("forget", "lala", "--view", "2")
+    assert said.err == (
+        "kinsight: forgetting view 2 of Lala cannot be undone, and 2 changes can no longer be undone: "
+        "pass --yes to do it without being asked.\n"
+    )
+    with typed("n\n", monkeypatch):
+        said = kinsight("forget", "lala", "--view", "2")
+    assert said.code == 130 and bytes_in(kinsight.home, picture("green"))
+    assert (
+        "Forget view 2 of Lala? With it, 2 changes can no longer be undone. This cannot be undone. [y/N]"
+    ) in said.err
+    with typed("y\n", monkeypatch):
+        said = fine(kinsight("forget", "lala", "--view", "2"))
+    assert said.out.splitlines() == [
+        "View 2 of Lala is forgotten.",
+        "2 changes can no longer be undone.",
+        "The photo it is from stays in the album: `kinsight album remove '/photos/a b.jpg'` takes it out.",
+    ]
+    assert not bytes_in(kinsight.home, picture("green")) and not readings.exists()
+    said = kinsight("forget", "Lala", "--view", "2", "--yes")
+    assert said.err == 'kinsight: "Lala" has no view 2: the views of "Lala" are: 1.\n'
+    said = kinsight("forget", "Lala", "--view", "1", "--yes")
+    assert "without any view: `kinsight forget` without --view deletes all of it" in said.err
+    with kinsight.store() as store:
+        assert [len(store.concepts()), len(store.album.photos())] == [2, 1]
+
+
+def test_a_negative_alone_is_forgotten_also_after_it_was_taken_away(kinsight: Terminal) -> None:
+    with kinsight.store() as store:
+        store.add_negative("Lala", picture("yellow"))
+        store.add_negative("Lala", crop(40))
+    said = fine(kinsight("forget", "Lala", "--negative", "1", "--yes"))
+    assert said.out.splitlines()[0] == "Negative 1 of Lala is forgotten." and "album" not in said.out
+    assert not bytes_in(kinsight.home, picture("yellow"))
+    fine(kinsight("edit", "Lala", "--no-negative", "2"))
+    fine(kinsight("edit", "Lala", "--no-view", "2"))
+    assert bytes_in(kinsight.home, crop(40)) and bytes_in(kinsight.home, picture("green"))
+    for kind in ("negative", "view"):
+        fine(kinsight("forget", "Lala", f"--{kind}", "2", "--yes"))
+    assert not bytes_in(kinsight.home, crop(40)) and not bytes_in(kinsight.home, picture("green"))
+    assert kinsight("forget", "Tom", "--negative", "1", "--yes").code == 1
+    assert kinsight("forget", "Lala", "--negative", "1", "--view", "1").code == 2
+    with kinsight.store() as store:
+        assert [len(concept.views) for concept in store.concepts()] == [1, 1] and store.check() == []
 
 
 def test_forget_takes_what_the_language_model_kept(kinsight: Terminal) -> None:

@@ -288,7 +288,12 @@ def test_eval_retrieval(kinsight: Terminal, tmp_path: Path) -> None:
         18,
     )
     assert (found["recall_at_1"], found["wrongly_named"], found["folds"]) == (1.0, 0.0, 4)
-    words, _ = said.out.splitlines()
+    words, times, _ = said.out.splitlines()
+    assert list(found["timings_ms"]) == ["decode", "detect", "embed", "recall"]
+    assert min(found["timings_ms"].values()) > 0
+    assert re.fullmatch(
+        r"A photo takes, in the median: decode \d+ ms, detect \d+ ms, embed \d+ ms, recall \d+ ms\.", times
+    )
     assert f"The curve is in {out}" in said.err
     assert re.match(r".* 4 .* first in 100.0% of 12 photos.* 0.0% of 18 strangers ", words), words
     assert load(out).width > 400 and load(who).width > 400

@@ -18,6 +18,7 @@ from kinsight.errors import BundleError, ModelError
 from kinsight.faces import face_vectors, load_faces, unlooked
 from kinsight.home import open_home
 from kinsight.image import load
+from kinsight.store import Naming
 from kinsight.types import Box, Match, Regions
 from kinsight.why import why_lines
 from tiny import Blob, BlobPhoto
@@ -118,6 +119,50 @@ def test_why_speaks_of_faces(host: Assistant, blob_photo: BlobPhoto) -> None:
     assert ", the faces 1.00, so probability 0.99 (needed 0.90" in said[0]
     said = why_lines(host.look(person(blob_photo, "green")), host.memory(), host.rules)
     assert said[0].endswith("a face to compare was not seen, so Ann is a maybe at most")
+
+
+@pytest.mark.parametrize("clothes", ["green", "cyan", "yellow"])
+def test_not_this_one_goes_by_the_face(host: Assistant, blob_photo: BlobPhoto, clothes: str) -> None:
+    """Ann keeps her name in the clothes in which somebody else was refused, whatever she was taught in."""
+    host.remember(person(blob_photo, "green", "ann"), Lesson("Ann", "person"))
+    refused = person(blob_photo, clothes, "zoe")
+    host.refuse(refused, "Ann", 1)
+    for body in ("green", "cyan", "yellow"):
+        match = best(host, person(blob_photo, body, "ann"))
+        assert (match.concept, match.decision) == ("Ann", "accepted"), body
+    eyed = host.see(load(refused))
+    assert eyed.faces is not None and np.array_equal(host.memory().negative_faces, eyed.faces[:1])
+    assert best(host, person(blob_photo, clothes, "zoe")).decision == "unknown"
+    assert best(host, person(blob_photo, clothes)).decision != "accepted"
+
+
+def test_negatives_of_before_are_looked_at_for_faces(
+    home: Path, tiny_bundle: Path, seeing: Bundle, device: DeviceConfig, blob_photo: BlobPhoto
+) -> None:
+    """Those that a bundle without faces took, and an imported one; the album's faces come along."""
+    with Assistant(open_home(home), read_bundle(tiny_bundle), device) as faceless:
+        faceless.remember(person(blob_photo, "green", "ann"), Lesson("Ann", "person"))
+        faceless.refuse(person(blob_photo, "yellow", "zoe"), "Ann", 1)
+        faceless.refuse(person(blob_photo, "red"), "Ann", 1)
+    with Assistant(open_home(home), seeing, device) as host:
+        assert host.memory().negative_face_concepts.tolist() == [1]
+        assert seeing.faces is not None and unlooked(host.store, seeing.faces) == []
+        assert best(host, person(blob_photo, "yellow", "ann")).decision == "accepted"
+        vector = host.memory().negative_faces[0].astype("<f4").tobytes()
+        host.store.forget("Ann")
+    assert not any(vector in file.read_bytes() for file in home.rglob("*") if file.is_file())
+
+
+def test_naming_a_part_of_a_group_keeps_the_faces_of_the_rest(host: Assistant, blob_photo: BlobPhoto) -> None:
+    ann, zoe = photos = [person(blob_photo, "green", who) for who in ("ann", "zoe")]
+    host.album.add(photos)
+    (group,) = host.album.groups()
+    (number,) = [n for n, member in enumerate(group.members, 1) if Path(member.photo.path) == ann]
+    host.album.name(group.id, Naming("Ann", (), category="person"), [number])
+    memory, shots = host.memory(), host.album.shots()
+    assert memory.negative_face_concepts.tolist() == [1]
+    assert np.array_equal(memory.negative_faces[0], shots.faces[photos.index(zoe)][0])
+    assert [Path(one.photo.path) for one in host.album.find_names(["Ann"], 9)] == [ann]
 
 
 def test_face_vectors_follow_their_view(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kinsight.errors import MissingPackage
 from kinsight.index import Index
-from kinsight.index.screen import Glance, Screen
+from kinsight.index.screen import _SEED, _TOP, Glance, Screen
 
 
 def unit(rows: int, dim: int, seed: int, tails: float = 0) -> np.ndarray:
@@ -155,6 +155,32 @@ def test_eight_bits_lose_nobody(n: int, m: int, dim: int, count: int, tails: flo
     exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
     needed = exact >= -np.sort(-exact, axis=1)[:, count - 1 : count]
     assert set(np.flatnonzero(needed.any(axis=0)).tolist()) <= set(found.tolist())
+
+
+def test_the_nearest_is_found_where_rounding_is_at_its_worst() -> None:
+    """Rounded, the nearest loses nearly all that a row can lose, and the next one gains as much.
+
+    Every number of the query is a whole step. Of the nearest row all but the first end just below where
+    numbers are rounded up, of the next one just above.
+    """
+    dim = 64
+    up_from = 1 - np.random.default_rng(_SEED).random((3, dim), np.float32)[0]  # part of a step
+    steps = np.tile(10 + up_from + 0.005, (30, 1))
+    steps[0] -= 0.01
+    steps[1:, 1] -= 1
+    steps[:, 0] = _TOP
+    steps[2:, 2:] *= -1  # far away, so that the two are few among many
+    vectors = (steps / np.linalg.norm(steps, axis=1, keepdims=True)).astype(np.float32)
+    query = np.full((1, dim), 1 / np.sqrt(dim), np.float32)
+    exact = vectors.astype(np.float64) @ query[0].astype(np.float64)
+    assert exact[0] > exact[1] + 1e-4 > exact[2] + 0.1
+
+    glance = Glance(Screen(vectors), query)
+    rows, farthest = glance.candidates(1)
+    doubt, fooled = glance._near.max() - farthest[0], glance._near[0, 1] - glance._near[0, 0]
+    assert 1.5 * doubt < fooled < 2 * doubt  # else this would show nothing
+    assert rows.tolist() == [0, 1]
+    assert Index(vectors, np.arange(30)).search(query, 1)[0].tolist() == [[0]]
 
 
 @pytest.mark.parametrize(("noise", "most"), [(4.0, 300), (0.7, 800)], ids=["apart", "alike"])

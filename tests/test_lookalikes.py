@@ -12,11 +12,11 @@ import pytest
 from identities import draw_identities
 from kinsight.bundle import Calibration, pocket_folder
 from kinsight.errors import ConfigError
-from kinsight.evaluate.lookalikes import Negatives, Pair, negatives, photo_pairs
+from kinsight.evaluate.lookalikes import Negatives, Pair, at_threshold, negatives, photo_pairs
 from kinsight.evaluate.shots import Shot
 from kinsight.recall import Rules
 from kinsight.types import Floats, Regions
-from terminal import Terminal, fine
+from terminal import Terminal, fine, last_line
 
 RULES = Rules(Calibration(((0.0, 0.0), (1.0, 1.0)), 0.6, 0.5, 0.05, "by hand"), frozenset())
 REGION = Regions(np.array([[0, 0, 10, 10]], np.float32), np.array([0.9], np.float32), ("thing",))
@@ -67,6 +67,19 @@ def test_eval_negatives_of_photos(kinsight: Terminal, tmp_path: Path) -> None:
     found = json.loads(said.out.splitlines()[-1])
     assert (found["eval"], found["pairs"], found["trials"], found["named_after"]) == ("negatives", 2, 4, 0)
     assert found["lost"] == 0
+    words = "--only", "red", "--only", "pink", "--threshold", "0"
+    anybody = last_line(kinsight("eval", "negatives", folder, *words))
+    assert anybody["named_before"] == anybody["others"] == 4 and anybody["named_after"] == 0
+
+
+@pytest.mark.parametrize("threshold", [None, 0.3, 0.0])
+def test_a_threshold_of_ones_own(threshold: float | None) -> None:
+    """At 0 everything is named but for what a negative keeps from it."""
+    rules = at_threshold(RULES, threshold)
+    pair = Pair(unit(1, 0, 0, 0)[None], [], [shot("B", unit(0.4, 1, 0, 0)), shot("B", unit(0.05, 1, 0, 0))])
+    found = negatives([pair], rules, silent)
+    assert (found.trials, found.named_before) == (2, {None: 0, 0.3: 1, 0.0: 2}[threshold])
+    assert found.named_after == 0
 
 
 @pytest.mark.skipif(pocket_folder() is None, reason="this installation has no built-in bundle")

@@ -312,6 +312,26 @@ def test_a_region_must_be_clearly_nearer_to_a_view_than_to_a_negative() -> None:
     assert near @ lala > near @ negative and match.decision == "unknown"
 
 
+def aside(cosine: float, axis: int = 1) -> Floats:
+    """A unit vector so like Lala's view, turned towards another axis."""
+    vector = np.zeros(DIM, np.float32)
+    vector[[0, axis]] = cosine, np.sqrt(1 - cosine**2)
+    return vector
+
+
+def test_a_negative_that_is_like_a_view_hides_nobody_but_its_copies() -> None:
+    """A copy of the view that was saved anew, say: what shows Lala is about as near to it as to the view."""
+    memory = memory_of([LALA], negatives=[(LALA, aside(0.995))])
+    seen = [aside(1), aside(0.97, 2), aside(0.97, 1), aside(0.995), aside(0.99)]
+    decisions = [look([region], memory)[0][0].decision for region in seen]
+    assert decisions == ["accepted", "accepted", "accepted", "unknown", "unknown"]
+    told_apart = memory_of([LALA], negatives=[(LALA, aside(0.985))])
+    assert look([aside(0.97, 1)], told_apart)[0][0].decision == "unknown"
+    views = np.stack([aside(1), aside(0.9, 3)])
+    another_view = memory_of([LALA, LALA], views, negatives=[(LALA, aside(0.995))])
+    assert look([aside(0.97, 1)], another_view)[0][0].decision == "accepted"
+
+
 @pytest.mark.parametrize("alike", [0.23, 0.27])
 def test_who_looks_like_a_negative_needs_more(alike: float) -> None:
     """From half of a maybe on, 0.25, and not where the negative looks less like Lala."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from children import files
 from kinsight.errors import DuplicateName, StoreError, UnknownConcept
 from kinsight.store import Changes, FileStamp, Naming, Seer, Store, parts_above
 from kinsight.store.schema import APPLICATION_ID, MIGRATIONS
-from photos import SEER, new_photo, unit, view_in
+from photos import DIM, SEER, new_photo, unit, view_in
 
 
 @pytest.fixture
@@ -59,6 +60,17 @@ def test_a_photo_that_is_seen_anew_keeps_its_place(store: Store) -> None:
     assert (again.id, again.added) == (first.id, first.added)
     assert (again.path, again.things, again.embedder_id) == ("/elsewhere/1.jpg", 1, "f")
     assert [len(store.album.shots(name).photos) for name in ("e", "f")] == [1, 1]
+
+
+def test_faces_go_with_the_look_that_saw_them(store: Store) -> None:
+    """One who sees no faces looks anew and finds other regions, to which the old faces do not belong."""
+    faces = np.stack([unit(7), np.zeros(DIM, np.float32), unit(8)])
+    store.album.put(replace(SEER, faces=Seer("f", 0.5)), [replace(new_photo(1, of=(1, 2)), faces=faces)])
+    assert store.album.photos()[0].recogniser_id == "f"
+    assert np.array_equal(store.album.shots("e", "f").faces[0], faces)
+    store.album.put(SEER, [new_photo(1, of=(1, 2, 3))])
+    assert store.album.photos()[0].recogniser_id == ""
+    assert store.album.shots("e", "f").faces == {}
 
 
 def test_a_file_with_another_content_takes_the_place_of_the_old_photo(store: Store) -> None:

@@ -1,5 +1,6 @@
 """What is forgotten leaves no byte behind, and undo stays sound."""
 
+import base64
 import unicodedata
 from pathlib import Path
 
@@ -192,6 +193,24 @@ def test_forget_takes_former_names_and_shown_negatives_out_of_the_journal(path: 
     assert found_in(path, [b"Zorro", b"zorro", b"Lala"]) == []
 
 
+def test_a_negative_that_was_taken_away_goes_too(path: Path) -> None:
+    """The journal keeps it for undo, and it shows the forgotten."""
+    encoded = base64.b64encode(crop(2).picture_jpeg)[:60]
+    with Store.open(path) as store:
+        store.remember(crop(1), "Momo")
+        store.remember(crop(2), "Lala")
+        store.add_view("Lala", crop(3))
+        store.add_negative("Momo", crop(2))
+        store.edit("Momo", Changes(remove_negatives=(1,)))
+        assert found_in(path, [encoded])
+        store.forget_crop("Lala", ("view", 2))
+        assert found_in(path, [encoded]) == []
+        store.add_negative("Momo", crop(3))
+        store.edit("Momo", Changes(remove_negatives=(2,)))
+        store.forget("Lala")
+    assert found_in(path, [encoded, base64.b64encode(crop(3).picture_jpeg)[:60]]) == []
+
+
 def test_forget_gives_the_room_back(path: Path) -> None:
     filled(path, 1)
     before = path.stat().st_size
@@ -213,7 +232,9 @@ def test_a_view_alone_is_forgotten_and_its_concept_stays(path: Path) -> None:
         store.add_negative("Momo", crop(3))
         store.edit("Lala", Changes(category="dog"))
         assert found_in(path, needles)
-        assert store.forget_view("Lala", view) == 4  # all but the last: both concepts, the view, the negative
+        assert (
+            store.forget_crop("Lala", ("view", view)).changes == 4
+        )  # all but the last: both concepts, the view, the negative
         assert found_in(path, needles) == []
         left = store.concept("Lala")
         assert (left.views, left.info, left.category) == (concept.views, "her info", "dog")
@@ -231,7 +252,7 @@ def test_a_view_that_came_from_another_one_is_forgotten_with_what_tells_of_it(pa
         view = store.add_view("Lala", crop(3)).views[1].id
         store.move([view], "Lala", "Momo")
         store.remember(crop(4), "Bobo")
-        store.forget_view("Momo", view)
+        store.forget_crop("Momo", ("view", view))
         assert [entry.summary for entry in store.history()] == ['remembered "Bobo"']
         assert found_in(path, traces("Nobody", "no info", (3,))) == []
 
@@ -242,8 +263,8 @@ def test_neither_the_only_view_nor_anothers_is_forgotten_alone(path: Path) -> No
         store.remember(crop(2), "Lala")
         before = store.concepts()
         with pytest.raises(ConceptError, match=r"without any view: .*forget"):
-            store.forget_view("Momo", only.id)
+            store.forget_crop("Momo", ("view", only.id))
         with pytest.raises(ConceptError, match=r'"Lala" has no view 1: the views of "Lala" are: 2'):
-            store.forget_view("Lala", only.id)
+            store.forget_crop("Lala", ("view", only.id))
         assert len(store.history()) == 2
         assert store.concepts() == before

@@ -10,7 +10,7 @@ import pytest
 from children import files
 from crops import crop
 from kinsight.errors import ConceptError, DuplicateName, NothingToUndo, UnknownConcept
-from kinsight.store import Changes, Store
+from kinsight.store import Changes, Incoming, IncomingCrop, Naming, Store, now
 from kinsight.types import Concept
 
 
@@ -166,6 +166,53 @@ def test_a_negative_must_be_taken_back_before_it_is_a_view(store: Store) -> None
         store.add_view("Lalita", crop(20))
     store.edit("Lala", Changes(remove_negatives=(1,)))
     assert photos(store.add_view("Lala", crop(20))) == [1, 2, 3, 20]
+
+
+def negatives(concept: Concept) -> list[int]:
+    return [int(negative.photo_sha256, 16) for negative in concept.negatives]
+
+
+def test_no_verb_makes_a_view_a_negative_of_its_own(store: Store, path: Path) -> None:
+    """Where a view is put by hand, or both are new, the negative goes; else the new one is refused."""
+    store.add_negative("Tom", crop(30))
+    before = rows(path)
+    assert (photos(store.move([2], "Lala", "Tom")), negatives(store.concept("Tom"))) == ([2, 11, 12], [30])
+    store.undo()
+    assert rows(path) == before and negatives(store.concept("Tom")) == [2, 30]
+    assert negatives(store.merge("Lala", "Tom")) == [20, 30]
+    store.undo()
+    assert negatives(store.merge("Tom", "Lala")) == [20, 30]
+    store.undo()
+    part = store.split("Lala", [2], "Momo")
+    assert (photos(part), part.negatives, rows(path)["negative"]) == ([2], (), before["negative"])
+    store.undo()
+    for naming, words in (
+        (
+            Naming("Tom", (crop(60), crop(61), crop(2)), known=True),
+            'one of these is not "Tom": it is negative 2',
+        ),
+        (
+            Naming("Tom", (crop(60),), (crop(61), crop(11)), known=True),
+            'one of these is view 4 of "Tom" itself',
+        ),
+        (Naming("Tom", (crop(60),), (crop(11),), known=True), '^this is view 4 of "Tom" itself'),
+    ):
+        with pytest.raises(ConceptError, match=words):
+            store.album.name(naming)
+        assert rows(path) == before
+    kept = store.album.name(Naming("Bruno", (crop(60), crop(2)), (crop(2), crop(61))))
+    assert (photos(kept), negatives(kept)) == ([60, 2], [61])
+    store.undo()
+    assert rows(path) == before and store.check() == []
+
+
+def test_an_incoming_concept_is_of_one_mind(store: Store) -> None:
+    one, other = (
+        IncomingCrop(lambda: b"jpeg", crop(seed).xyxy, crop(seed).photo_sha256, now()) for seed in (70, 71)
+    )
+    zoe = Incoming("Zoe", (), "", "", None, now(), now(), (one,), (one, other))
+    store.bring([zoe])
+    assert (photos(store.concept("Zoe")), negatives(store.concept("Zoe"))) == ([70], [71])
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,14 @@ LONE_VIEW = 0.05
 """The most that a best view loses where the others are far: a side shown only once still counts."""
 REFUSED_SHARE = 0.1
 """How much of what sets a negative apart from a view a region must be nearer to the view, at least."""
+COPY = 0.99
+"""Cosine with a view from which on a negative says nothing but of its own copies.
+
+It is a copy of the view, or somebody whom nothing here tells apart: what is near the view is as near to it,
+and nobody would be left. Copies that were saved anew are at .998 and more. Other photos of one individual
+stay below .93 with the kit's embedders and reach 1 in the drawn world, whose look-alikes stay below .981
+(docs/log.md).
+"""
 _FIRST_VIEWS = 16
 _LEAST_ACCORD = 1e-3
 
@@ -40,6 +48,9 @@ class Memory:
     face_concepts: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 (f,), concept ids
     faces: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     """float32 (f, face dim), unit length: the faces in f of the views."""
+    negative_face_concepts: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 (g,)
+    negative_faces: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    """float32 (g, face dim), unit length: the faces in g of the negatives."""
 
     @cached_property
     def shown(self) -> Ids:
@@ -64,10 +75,34 @@ class Memory:
     @cached_property
     def mistaken(self) -> Mapping[int, float]:
         """Id of each concept with a negative -> how much the likest of these looks like it: cosine, -1..1."""
-        found = {}
+        return {
+            int(concept): float(self.alike[self.negative_concepts == concept].max())
+            for concept in np.intersect1d(self.negative_concepts, self.shown)
+        }
+
+    @cached_property
+    def alike(self) -> Floats:
+        """float32 (m,): cosine of each negative with the likest view of its concept, -1 without views."""
+        found = np.full(len(self.negatives), -1.0, np.float32)
         for concept in np.intersect1d(self.negative_concepts, self.shown):
             own = self.views.vectors[self.rows_of(np.array([concept]))[0]]
-            found[int(concept)] = float(cosines(self.negatives[self.negative_concepts == concept], own).max())
+            mine = self.negative_concepts == concept
+            found[mine] = cosines(self.negatives[mine], own).max(axis=1)
+        return found
+
+    def says_little(self, concept_id: int) -> bool:
+        """Whether the last negative of a concept speaks of its own copies only, see COPY."""
+        alike = self.alike[self.negative_concepts == concept_id]
+        return len(alike) > 0 and bool(alike[-1] >= COPY)
+
+    @cached_property
+    def mistaken_faces(self) -> Mapping[int, float]:
+        """The same of the faces of views and negatives."""
+        found = {}
+        for concept in np.intersect1d(self.negative_face_concepts, self.face_concepts):
+            own = self.faces[self.face_concepts == concept]
+            others = self.negative_faces[self.negative_face_concepts == concept]
+            found[int(concept)] = float(cosines(others, own).max())
         return found
 
     @cached_property
@@ -138,6 +173,27 @@ def weigh(
         if ((evidence.proven & (evidence.scores >= left_out)).sum(axis=1) >= wanted).all():
             return evidence
         depth = min(4 * depth, len(memory.views))
+
+
+def weigh_faces(faces: Floats, concepts: Ids, memory: Memory) -> tuple[Floats, Floats]:
+    """Of the faces in m regions, float32 (m, face dim), zeros where none is seen, and c concepts, int64 (c,):
+
+    float32 (m, c), the cosine with the likest face of each concept, nan where one of the two was not seen,
+    and (m, c), what it must exceed for the faces of the concept's negatives, -1 where there is none. A
+    negative without a face says nothing here, however alike the figures are.
+    """
+    near = np.full((len(faces), len(concepts)), np.nan, np.float32)
+    against = np.full_like(near, -1.0)
+    seen = faces.any(axis=1)
+    for column in np.flatnonzero(np.isin(concepts, memory.face_concepts)) if seen.any() else ():
+        own = memory.faces[memory.face_concepts == concepts[column]]
+        cosine = cosines(own, faces[seen])
+        near[seen, column] = cosine.max(axis=0)
+        others = memory.negative_faces[memory.negative_face_concepts == concepts[column]]
+        if len(others):
+            alike = cosines(others, own).max(axis=1)
+            against[seen, column] = _must_exceed(faces[seen], (others, alike), own, cosine.argmax(axis=0))
+    return near, against
 
 
 def _of(
@@ -215,15 +271,26 @@ def _crowd(vectors: Floats, cohort: Floats) -> Floats:
 def _against(vectors: Floats, concepts: Ids, memory: Memory, nearest: Ids) -> Floats:
     """float32 (m, c): what a similarity must exceed, -1 where a concept has no negative.
 
-    For each negative its cosine, and REFUSED_SHARE of the distance (1 less the cosine) from it to the nearest
-    view, which is row `nearest`, int64 (m, c), of all views; the most counts.
+    `nearest`, int64 (m, c), are the rows of the nearest views.
     """
     against = np.full((len(vectors), len(concepts)), -1.0, np.float32)
-    if len(memory.negatives):
-        near = cosines(memory.negatives, vectors).T
-        for column in np.flatnonzero(np.isin(concepts, memory.negative_concepts)):
-            own = memory.negative_concepts == concepts[column]
-            views, which = np.unique(nearest[:, column], return_inverse=True)
-            apart = 1 - cosines(memory.views.vectors[views], memory.negatives[own])[which]
-            against[:, column] = (near[:, own] + np.float32(REFUSED_SHARE) * apart).max(axis=1)
+    for column in np.flatnonzero(np.isin(concepts, memory.negative_concepts)):
+        mine = memory.negative_concepts == concepts[column]
+        negatives = memory.negatives[mine], memory.alike[mine]
+        rows, which = np.unique(nearest[:, column], return_inverse=True)
+        against[:, column] = _must_exceed(vectors, negatives, memory.views.vectors[rows], which)
     return against
+
+
+def _must_exceed(vectors: Floats, negatives: tuple[Floats, Floats], views: Floats, nearest: Ids) -> Floats:
+    """float32 (m,): what the cosine of m vectors with the nearest of a concept's views must exceed.
+
+    For each negative, float32 (n, dim), its cosine, and REFUSED_SHARE of the distance (1 less the cosine)
+    from it to the view, which is row `nearest`, int64 (m,), of `views`; the most counts. With the negatives
+    comes how alike a view of the concept is, (n,): see COPY.
+    """
+    crops, alike = negatives
+    near = cosines(crops, vectors).T
+    least = near + np.float32(REFUSED_SHARE) * (1 - cosines(views, crops)[nearest])
+    telling: Floats = np.where((alike < COPY) | (near >= COPY), least, np.float32(-1)).max(axis=1)
+    return telling

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from kinsight.bundle import FacesPart
 from kinsight.image import FaceModels, decode
 from kinsight.metrics import shares_inside
-from kinsight.store import Store
+from kinsight.store import NewView, Owner, Store
 from kinsight.types import Box, Floats, Photo, Regions
 
 _INSIDE = 0.8
@@ -38,36 +40,44 @@ def face_vectors(photo: Photo, regions: Regions, models: FaceModels, dim: int) -
     return vectors
 
 
-def catch_up_faces(store: Store, part: FacesPart, models: FaceModels) -> int:
-    """Looks for a face in the stored views that were not looked at yet; how many these were.
+def with_face(view: NewView, seen: tuple[Floats | None, int], part: FacesPart | None) -> NewView:
+    """The crop with the face that its photo shows there: a row of float32 (n, dim); zeros: as it is.
 
-    What is found is kept as the vector of the view under the recogniser's id. A view without a face is kept
+    So the very face that was seen is kept; in the crop alone it might not be found again.
+    """
+    faces, row = seen
+    if part is None or faces is None or not faces[row].any():
+        return view
+    return replace(view, face=faces[row], recogniser_id=part.id)
+
+
+def catch_up_faces(store: Store, part: FacesPart, models: FaceModels) -> int:
+    """Looks for a face in the stored views and negatives that were not looked at yet; how many these were.
+
+    What is found is kept as the vector of the crop under the recogniser's id. A crop without a face is kept
     under `faceless(part)`, so that nobody looks again.
     """
     fresh = unlooked(store, part)
     for start in range(0, len(fresh), _BATCH):
         batch = fresh[start : start + _BATCH]
-        seen = [models.faces(decode(store.view_picture(view_id)).pixels) for view_id in batch]
-        with_face = [(view_id, faces[0].vector) for view_id, faces in zip(batch, seen, strict=True) if faces]
-        without = [view_id for view_id, faces in zip(batch, seen, strict=True) if not faces]
-        if with_face:
-            vectors = np.stack([vector for _, vector in with_face])
-            store.put_vectors(part.id, [("view", view_id) for view_id, _ in with_face], vectors)
+        seen = [models.faces(decode(store.picture(*owner)).pixels) for owner in batch]
+        found = [(owner, faces[0].vector) for owner, faces in zip(batch, seen, strict=True) if faces]
+        without = [owner for owner, faces in zip(batch, seen, strict=True) if not faces]
+        if found:
+            store.put_vectors(part.id, [owner for owner, _ in found], np.stack([face for _, face in found]))
         if without:
-            ones = np.ones((len(without), 1), np.float32)
-            store.put_vectors(faceless(part), [("view", view_id) for view_id in without], ones)
+            store.put_vectors(faceless(part), without, np.ones((len(without), 1), np.float32))
     return len(fresh)
 
 
-def unlooked(store: Store, part: FacesPart) -> list[int]:
-    """Ids of the views of which it is not known yet whether they show a face."""
+def unlooked(store: Store, part: FacesPart) -> list[Owner]:
+    """The views and negatives of which it is not known yet whether they show a face."""
     faceless_too = set(store.views_without_vector(faceless(part)))
-    missing = [owner for owner in store.views_without_vector(part.id) if owner in faceless_too]
-    return [crop_id for kind, crop_id in missing if kind == "view"]
+    return [owner for owner in store.views_without_vector(part.id) if owner in faceless_too]
 
 
 def faceless(part: FacesPart) -> str:
-    """The id under which views without a face are noted."""
+    """The id under which crops without a face are noted."""
     return f"{part.id}: no face"
 
 

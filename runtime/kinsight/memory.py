@@ -56,6 +56,8 @@ def read_memory(
         negatives=entries.negatives,
         face_concepts=seen.view_concepts if seen else np.zeros(0, np.int64),
         faces=seen.views if seen else np.zeros((0, 0), np.float32),
+        negative_face_concepts=seen.negative_concepts if seen else np.zeros(0, np.int64),
+        negative_faces=seen.negatives if seen else np.zeros((0, 0), np.float32),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from kinsight.bundle import Calibration
 from kinsight.calibration import probability
-from kinsight.evidence import Evidence, Ids, Memory, weigh
+from kinsight.evidence import Evidence, Ids, Memory, weigh, weigh_faces
 from kinsight.index import cosines
 from kinsight.metrics import shares_inside
 from kinsight.types import Decision, Floats, Match, Regions
@@ -49,21 +49,24 @@ def recall(
     that no box carries, and none that a box would carry but for a negative.
 
     `faces`, float32 (n + 1, face dim), zeros where no face was seen: then the face decides who a person is,
-    by its own calibration, and without it nobody of that category is more than unsure. Without `faces`, or
-    where the rules have no calibration for them, a person is known as everything else is.
+    by its own calibration, and without it nobody of that category is more than unsure; the faces of negatives
+    speak against it, not their figures. Without `faces`, or where the rules have no calibration for them, a
+    person is known as everything else is.
     """
     if faces is None or rules.faces is None:
         rules, faces = replace(rules, faces=None), np.zeros((len(vectors), 0), np.float32)
     also = _known_faces(faces, memory, rules)
     evidence = weigh(vectors, memory, rules.cohort, CANDIDATES + 1, also, rules.calibration.gains)
-    near = _face_cosines(faces, evidence.concepts, memory, rules)
-    chances = probability(evidence.scores, rules.calibration)
+    chances, proven = probability(evidence.scores, rules.calibration), evidence.proven
     if rules.faces is not None:
-        chances = np.where(np.isnan(near), chances, probability(np.nan_to_num(near), rules.faces))
-    chances = np.where(evidence.proven, chances, 0)
+        near, against = _face_evidence(faces, evidence.concepts, memory)
+        bodily = np.isnan(near)
+        chances = np.where(bodily, chances, probability(np.nan_to_num(near), rules.faces))
+        proven = np.where(bodily, proven, near > against)
+    chances = np.where(proven, chances, 0)
     rows = [_matches(row, chances[row], evidence, memory) for row in range(len(vectors))]
     if rules.faces is not None:
-        rows = [_with_faces(row, near[at], evidence.concepts) for at, row in enumerate(rows)]
+        rows = [_with_faces(row, near[at], against[at], evidence.concepts) for at, row in enumerate(rows)]
     labels = [*zip(regions.labels, regions.scores.tolist(), strict=True), ("", 0.0)]
     decided = [_decide(row, memory, rules, *label) for row, label in zip(rows, labels, strict=True)]
     boxes = one_box_each(decided[:-1])
@@ -71,7 +74,7 @@ def recall(
         boxes[row] = _decide(matches, memory, rules, *labels[row])
     found = [match for row in boxes for match in row]
     carried = {match.concept_id for match in found if match.decision != "unknown"}
-    carried |= {match.concept_id for match in found if _only_refused(match, rules.calibration)}
+    carried |= {match.concept_id for match in found if _only_refused(match, rules)}
     return tuple(boxes), tuple(match for match in decided[-1] if match.concept_id not in carried)
 
 
@@ -85,35 +88,45 @@ def needed_probability(memory: Memory, concept_id: int, label: str, score: float
     where there is somebody whom a negative says this is not, and who looks enough like it.
     """
     category = memory.categories.get(concept_id, "")
-    by_face = rules.faces is not None and is_person(category)
-    needed = (rules.faces if by_face and rules.faces else rules.calibration).accept_probability
+    needed = _calibration(category, rules).accept_probability
     if is_contradicted(category, label, score, rules.vocabulary):
         return needed + (1 - needed) * _CONTRADICTED
-    if is_mistakable(memory, concept_id, rules.calibration):
+    if is_mistakable(memory, concept_id, rules):
         return needed + (1 - needed) * _MISTAKEN
     return needed
 
 
-def is_mistakable(memory: Memory, concept_id: int, calibration: Calibration) -> bool:
-    """Whether a negative of this concept looks like it: at least half as likely the same as a maybe."""
-    likest = memory.mistaken.get(concept_id)
-    if likest is None:
+def is_mistakable(memory: Memory, concept_id: int, rules: Rules) -> bool:
+    """Whether a negative of this concept looks like it: at least half as likely the same as a maybe.
+
+    Of a person who is known by the face the faces count.
+    """
+    calibration = _calibration(memory.categories.get(concept_id, ""), rules)
+    likest = memory.mistaken if calibration is rules.calibration else memory.mistaken_faces
+    if concept_id not in likest:
         return False
-    chance = probability(np.array(likest, np.float32), calibration)
+    chance = probability(np.array(likest[concept_id], np.float32), calibration)
     return bool(chance >= _ALIKE * calibration.unsure_probability)
 
 
 def is_refused(match: Match) -> bool:
     """Whether a negative speaks against it: then it is unknown, whatever the threshold."""
-    return match.similarity <= match.against
+    return (match.similarity if match.face is None else match.face) <= match.against
 
 
-def _only_refused(match: Match, calibration: Calibration) -> bool:
+def _calibration(category: str, rules: Rules) -> Calibration:
+    """By which somebody of this category is known."""
+    return rules.faces if rules.faces is not None and is_person(category) else rules.calibration
+
+
+def _only_refused(match: Match, rules: Rules) -> bool:
     """Whether nothing but a negative kept a box from the name: the whole photo shows the same one."""
     if not is_refused(match):
         return False
-    chance = float(probability(np.array(match.score, np.float32), calibration))
-    return chance >= calibration.unsure_probability
+    score, calibration = match.score, rules.calibration
+    if match.face is not None and rules.faces is not None:
+        score, calibration = match.face, rules.faces
+    return float(probability(np.array(score, np.float32), calibration)) >= calibration.unsure_probability
 
 
 def _matches(row: int, chances: Floats, evidence: Evidence, memory: Memory) -> tuple[Match, ...]:
@@ -155,25 +168,22 @@ def _known_faces(faces: Floats, memory: Memory, rules: Rules) -> Ids:
     return found[[is_person(memory.categories.get(int(one), "")) for one in found]]
 
 
-def _face_cosines(faces: Floats, concepts: Ids, memory: Memory, rules: Rules) -> Floats:
-    """float32 (m, c): of the face in each region with the likest of each person; nan where one is missing."""
-    near = np.full((len(faces), len(concepts)), np.nan, np.float32)
-    if rules.faces is None or not len(memory.faces):
-        return near
-    seen = faces.any(axis=1)
-    every = cosines(memory.faces, faces)
-    for column, concept_id in enumerate(concepts.tolist()):
-        own = memory.face_concepts == concept_id
-        if own.any() and is_person(memory.categories.get(concept_id, "")):
-            near[seen, column] = every[own].max(axis=0)[seen]
-    return near
+def _face_evidence(faces: Floats, concepts: Ids, memory: Memory) -> tuple[Floats, Floats]:
+    """As `weigh_faces`, of persons: all others are known by their looks alone."""
+    near, against = weigh_faces(faces, concepts, memory)
+    persons = [is_person(memory.categories.get(int(one), "")) for one in concepts]
+    near[:, ~np.array(persons, np.bool_)] = np.nan
+    return near, against
 
 
-def _with_faces(row: tuple[Match, ...], near: Floats, concepts: Ids) -> tuple[Match, ...]:
-    """The matches of one region with the cosines of the faces, float32 (c,), where there are any."""
-    faces = [float(near[np.searchsorted(concepts, match.concept_id)]) for match in row]
+def _with_faces(row: tuple[Match, ...], near: Floats, against: Floats, concepts: Ids) -> tuple[Match, ...]:
+    """The matches of one region with what the faces say, both float32 (c,), where they say anything."""
+    columns = [int(np.searchsorted(concepts, match.concept_id)) for match in row]
     return tuple(
-        match if np.isnan(face) else replace(match, face=face) for match, face in zip(row, faces, strict=True)
+        match
+        if np.isnan(near[column])
+        else replace(match, face=float(near[column]), against=float(against[column]))
+        for match, column in zip(row, columns, strict=True)
     )
 
 

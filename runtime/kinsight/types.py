@@ -16,6 +16,7 @@ Floats = NDArray[np.float32]
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the upright photo, x0 < x1 and y0 < y1."""
 Decision = Literal["accepted", "unsure", "unknown"]
+Kind = Literal["view", "negative"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,8 @@ class Match:
     margin: float  # probability minus that of the next concept, -1..1
     decision: Decision
     score: float = 0.0  # what the probability was read off for: the similarities, less the cohort's
-    against: float = -1.0  # what the similarity must exceed for the concept's negatives, -1 where it has none
+    against: float = -1.0  # what must be exceeded for the concept's negatives, -1 where it has none:
+    # by the cosine of the faces where there is one, else by the similarity
     face: float | None = None  # cosine of the faces; None where one of them was not seen, or nobody looked
 
 
@@ -149,6 +151,10 @@ class Concept:
     negatives: tuple[View, ...] = ()
     created: str = ""  # UTC, ISO 8601
     changed: str = ""  # UTC, ISO 8601
+
+    def crops(self, kind: Kind) -> tuple[View, ...]:
+        """The views or the negatives."""
+        return self.views if kind == "view" else self.negatives
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def why_lines(scene: Scene, memory: Memory, rules: Rules) -> list[str]:
         line = f"{where}: {explain(best, rules, needed)}"
         if is_contradicted(category, label, score, rules.vocabulary):
             line += f"; more was needed, as the detector sees {a_thing(label)} and not {a_thing(category)}"
-        elif is_mistakable(memory, best.concept_id, rules.calibration):
+        elif is_mistakable(memory, best.concept_id, rules):
             line += f"; more was needed, as something else was mistaken for {best.concept} once"
         if rules.faces is not None and is_person(category) and best.face is None:
             line += f"; a face to compare was not seen, so {best.concept} is a maybe at most"
@@ -53,11 +53,11 @@ def why_lines(scene: Scene, memory: Memory, rules: Rules) -> list[str]:
 def explain(match: Match, rules: Rules, needed: float) -> str:
     """Why a match was decided as it was, in one line; `needed` is from `needed_probability`."""
     nearest = f"similarity {match.similarity:.2f} to view {match.view_id} of {match.concept}"
-    if is_refused(match):
-        return f"{nearest}, but {match.against:.2f} to what you said is not {match.concept}: {match.decision}"
     if match.face is not None:
         nearest += f", the faces {match.face:.2f}"
-    elif abs(match.score - match.similarity) >= 0.005:
+    if is_refused(match):
+        return f"{nearest}, but {match.against:.2f} to what you said is not {match.concept}: {match.decision}"
+    if match.face is None and abs(match.score - match.similarity) >= 0.005:
         nearest += f" ({match.score:.2f} after weighing all that is known of it and who else looks like this)"
     calibration = rules.calibration if match.face is None or rules.faces is None else rules.faces
     return (

@@ -14,6 +14,7 @@ from kinsight.album.finding import recognised, resembling
 from kinsight.album.groups import alike_groups, typical_first
 from kinsight.calibration import needed_similarity
 from kinsight.errors import ConfigError, PhotoError
+from kinsight.faces import with_face
 from kinsight.image import load
 from kinsight.prompt import notable
 from kinsight.store import AlbumPhoto, NewView, Shots
@@ -96,7 +97,7 @@ def views_of(shots: Shots, members: Sequence[Member], eyes: Eyes) -> tuple[NewVi
 
 
 def exact_views(shots: Shots, members: Sequence[Member], eyes: Eyes) -> tuple[NewView, ...]:
-    """All of these regions, each with the very vector that the album has of it.
+    """All of these regions, each with the very vectors that the album has of it and of its face.
 
     Where a group is split, nothing is nearer to a region than its own view or negative, however alike the
     others are. Raises PhotoError where a photo is not where it was.
@@ -106,7 +107,8 @@ def exact_views(shots: Shots, members: Sequence[Member], eyes: Eyes) -> tuple[Ne
         photo = as_it_was(member.photo)
         if photo is None:
             raise _gone(member)
-        views.append(replace(new_view(photo, member.xyxy, eyes.embedder), vector=shots.vectors[member.row]))
+        view = replace(new_view(photo, member.xyxy, eyes.embedder), vector=shots.vectors[member.row])
+        views.append(with_face(view, shots.faces_beside(member.row), eyes.bundle.faces))
     return tuple(views)
 
 

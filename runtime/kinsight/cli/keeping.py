@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,9 +15,10 @@ from kinsight.cli.show import clean_line, columns, counted, print_json, say
 from kinsight.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kinsight.store import Changes, Forgotten, Store
-    from kinsight.types import Concept, View
+    from kinsight.store import Changes, Forgotten, Owner, Store
+    from kinsight.types import Concept, Kind, View
 
+_KINDS: tuple[Kind, ...] = ("view", "negative")
 _LISTED_INFO = 60  # characters of an info in the list; show has the rest
 
 
@@ -37,24 +39,23 @@ def concepts(desk: Desk) -> None:
 
 @click.command(epilog="Example: kinsight show Lala --out lala-views.png")
 @click.argument("name")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Write the pictures of its views into this file."
-)
+@click.option("--out", type=click.Path(path_type=Path), help="Draw its views and negatives into this file.")
 @AS_JSON
 @pass_desk
 def show(desk: Desk, name: str, out: Path | None) -> None:
-    """Show what is known about NAME, and the numbers of its views."""
+    """Show what is known about NAME, and the numbers of its views and negatives."""
     with desk.store() as store:
         concept = store.concept(name)
         if out:
-            _save_views(store, concept, out)
+            _save_crops(store, concept, out)
     if desk.as_json:
         print_json({"format": 1, "concept": _concept_json(concept)})
     else:
         say_card(concept)
         _say_views(concept)
     if out:
-        desk.note(f"its views are in {out}")
+        also = " and negatives" if concept.negatives else ""
+        desk.note(f"its views{also} are in {out}")
 
 
 @dataclass
@@ -105,7 +106,9 @@ def edit(desk: Desk, wanted: Edit, name: str) -> None:
     All of it can be taken back with undo; `kinsight forget NAME --view N` deletes a view for good.
     """
     if wanted == Edit():
-        raise click.UsageError("nothing is to be changed, give --rename, --category, --info or an alias")
+        raise click.UsageError(
+            "nothing is to be changed, give --rename, --category, --info, an alias, a view or a negative"
+        )
     with desk.store() as store:
         before = store.concept(name)
         after = store.edit(name, wanted.changes())
@@ -116,30 +119,28 @@ def edit(desk: Desk, wanted: Edit, name: str) -> None:
 @click.command(epilog="Examples: kinsight forget Lala, kinsight forget Lala --view 3")
 @click.argument("name")
 @click.option("--view", type=click.IntRange(min=1), help="Only this view, as show numbers it.")
+@click.option("--negative", type=click.IntRange(min=1), help="Only this negative, as show numbers it.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @pass_desk
-def forget(desk: Desk, name: str, view: int | None, yes: bool) -> None:
+def forget(desk: Desk, name: str, view: int | None, negative: int | None, yes: bool) -> None:
     """Delete NAME with all its views, for good; photos that may show it leave the album, their files stay.
 
     Changes of others that tell of NAME can then no longer be undone; how many is said before. With --view
-    only that picture goes for good; the change that brought it and older ones of NAME cannot be undone then.
+    or --negative only that picture goes for good, also one that edit took away before; changes that hold it
+    cannot be undone then, nor older ones of NAME. The photo that it was cut from stays in the album.
     """
+    if view is not None and negative is not None:
+        raise click.UsageError("--view and --negative both say what goes, give one of them")
     with desk.store() as store:
         concept = store.concept(name)
         if view is not None:
-            _forget_view(desk, store, concept.name, view, yes)
+            _forget_crop(desk, store, concept.name, ("view", view), yes)
+            return
+        if negative is not None:
+            _forget_crop(desk, store, concept.name, ("negative", negative), yes)
             return
         what = f"{clean_line(concept.name)} with {_views(concept)}"
-        along = "" if yes else _along(store.would_forget(name))
-        if not yes and not on_terminal():
-            raise ConfigError(
-                f"forgetting {what} cannot be undone{along and f', and {along}'}",
-                "pass --yes to do it without being asked",
-            )
-        if not yes and not click.confirm(
-            f"Forget {what}? {along and f'With it, {along}. '}This cannot be undone.", err=True
-        ):
-            raise click.Abort
+        _ask_to_forget(what, "" if yes else _along(store.would_forget(name)), yes)
         desk.opened_home().drop_caches()
         forgotten = store.forget(concept.name)
         desk.opened_home().drop_caches()  # what another process made of it meanwhile
@@ -152,18 +153,32 @@ def forget(desk: Desk, name: str, view: int | None, yes: bool) -> None:
         say(f'What you wrote about {other} still names it: kinsight edit "{other}" --info changes that.')
 
 
-def _forget_view(desk: Desk, store: Store, name: str, view: int, yes: bool) -> None:
-    what = f"view {view} of {clean_line(name)}"
-    if not yes and not on_terminal():
-        raise ConfigError(f"forgetting {what} cannot be undone", "pass --yes to do it without being asked")
-    if not yes and not click.confirm(f"Forget {what}? This cannot be undone.", err=True):
+def _ask_to_forget(what: str, along: str, yes: bool) -> None:
+    """`along` is what goes with it, in words, "" for nothing. Aborts where the user says no."""
+    if yes:
+        return
+    if not on_terminal():
+        raise ConfigError(
+            f"forgetting {what} cannot be undone{along and f', and {along}'}",
+            "pass --yes to do it without being asked",
+        )
+    if not click.confirm(f"Forget {what}? {along and f'With it, {along}. '}This cannot be undone.", err=True):
         raise click.Abort
+
+
+def _forget_crop(desk: Desk, store: Store, name: str, owner: Owner, yes: bool) -> None:
+    what = f"{owner[0]} {owner[1]} of {clean_line(name)}"
+    changes = store.would_forget_crop(name, owner).changes
+    _ask_to_forget(what, f"{counted(changes, 'change')} can no longer be undone" if changes else "", yes)
     desk.opened_home().drop_caches()
-    changes = store.forget_view(name, view)
+    forgotten = store.forget_crop(name, owner)
     desk.opened_home().drop_caches()
     say(f"{what[0].upper()}{what[1:]} is forgotten.")
-    if changes:
-        say(f"{counted(changes, 'change')} can no longer be undone.")
+    if forgotten.changes:
+        say(f"{counted(forgotten.changes, 'change')} can no longer be undone.")
+    if forgotten.photo:
+        path = shlex.quote(forgotten.photo)
+        say(f"The photo it is from stays in the album: `kinsight album remove {path}` takes it out.")
 
 
 def _along(forgotten: Forgotten) -> str:
@@ -219,23 +234,25 @@ def _concept_json(concept: Concept) -> dict[str, Any]:
     return asdict(concept)
 
 
-def _save_views(store: Store, concept: Concept, out: Path) -> None:
+def _save_crops(store: Store, concept: Concept, out: Path) -> None:
+    """The views, then the negatives, with their numbers; a single view as it is."""
     from kinsight.image import contact_sheet, decode, save
 
-    pictures = [decode(store.view_picture(view.id), concept.name).pixels for view in concept.views]
+    crops = [(kind, crop) for kind in _KINDS for crop in concept.crops(kind)]
+    pictures = [decode(store.picture(kind, crop.id), concept.name).pixels for kind, crop in crops]
     if len(pictures) == 1:
         save(pictures[0], out)
         return
-    captions = [f"{view.id}, {view.created[:10]}" for view in concept.views]
+    captions = [f"{kind} {crop.id}, {crop.created[:10]}" for kind, crop in crops]
     save(contact_sheet(pictures, captions, min(4, len(pictures)), (320, 320)), out)
 
 
 def _say_views(concept: Concept) -> None:
     """The number by which each view is chosen, when it was taught, and where in which photo it is."""
-    for kind, crops in (("view", concept.views), ("negative", concept.negatives)):
+    for kind in _KINDS:
         rows = [
             (kind, str(crop.id), crop.created[:10], f"{_box(crop)} of photo {crop.photo_sha256[:8]}")
-            for crop in crops
+            for crop in concept.crops(kind)
         ]
         for line in columns(rows):
             say(line)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kinsight.cli.desk import Desk, desk_options, pass_desk, progress
-from kinsight.cli.show import columns
+from kinsight.cli.show import columns, timings_line
 from kinsight.errors import ModelError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def retrieval(
         f"The right one of {report.identities} comes first in {first}. "
         f"With the threshold of other identities {right} get their name, and {wrong} strangers get one."
     )
+    click.echo(f"A photo takes, in the median: {timings_line(report.timings_ms, {})}.")
     _last_line({"format": 1, "eval": "retrieval", **asdict(report)})
     from kinsight.evaluate.plot import plot, plot_confusion
 
@@ -79,15 +80,20 @@ def retrieval(
 @click.option("--only", multiple=True, help="An identity of FOLDER; repeatable, without it all.")
 @click.option("--pairs", type=click.IntRange(1), default=200, show_default=True, help="Drawn look-alikes.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of what is drawn.")
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), help="Probability for a name; without it the bundle's."
+)
 @pass_desk
-def negatives(desk: Desk, folder: Path | None, only: tuple[str, ...], pairs: int, seed: int) -> None:
+def negatives(
+    desk: Desk, folder: Path | None, only: tuple[str, ...], pairs: int, seed: int, threshold: float | None
+) -> None:
     """Take a look-alike for somebody by force, refuse it once, and see whom that helps or harms.
 
     FOLDER holds a folder of photos per identity; every ordered pair of them is tried. Without it pairs are
-    drawn who differ in one attribute.
+    drawn who differ in one attribute. --threshold 0 names whatever no negative keeps from the name.
     """
     from kinsight.evaluate import Reader
-    from kinsight.evaluate.lookalikes import Sketcher, as_json, photo_pairs
+    from kinsight.evaluate.lookalikes import Sketcher, as_json, at_threshold, photo_pairs
     from kinsight.evaluate.lookalikes import negatives as measure
 
     with desk.assistant(looks=folder is not None) as assistant:
@@ -96,7 +102,7 @@ def negatives(desk: Desk, folder: Path | None, only: tuple[str, ...], pairs: int
             tried = photo_pairs(Reader(*eyes, progress).identities(folder), only)
         else:
             tried = list(Sketcher(*eyes, seed).pairs(pairs, progress))
-        result = measure(tried, assistant.rules, progress)
+        result = measure(tried, at_threshold(assistant.rules, threshold), progress)
     click.echo(
         f"Of {result.others} photos of look-alikes {result.named_before} had the wrong name before one of "
         f"them was refused, {result.named_after} after it; of {result.own} right ones {result.lost} were "

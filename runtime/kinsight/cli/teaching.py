@@ -175,6 +175,12 @@ def not_this(desk: Desk, photo: Path, name: str, region: int | None) -> None:
 
         concept, refused = assistant.refuse(photo, name, region)
         say(clean_line(f"{concept.name} is not {refused}; undo takes this back."))
+        if assistant.memory().says_little(concept.id):
+            say(
+                clean_line(
+                    f"It looks just like a view of {concept.name}, so nothing but its copies loses the name."
+                )
+            )
         for line in scene_lines(assistant.look(photo)):
             say(clean_line(line))
 

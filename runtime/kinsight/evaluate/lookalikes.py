@@ -65,9 +65,9 @@ class Twins:
 
 
 def negatives(pairs: Sequence[Pair], rules: Rules, progress: Progress) -> Negatives:
-    """Refuses each photo of B in turn, and looks at all the others with the bundle's own threshold."""
+    """Refuses each photo of B, taken for A by force, in turn, and looks at all others as the rules say."""
     totals: Counter[str] = Counter()
-    forced = replace(rules, calibration=replace(rules.calibration, accept_probability=0.0, margin=0.0))
+    forced = at_threshold(rules, 0.0)
     for pair in counted(progress, "look-alikes", pairs):
         before = memory_of({A: pair.taught})
         own_before = [_is_named(shot, before, rules) for shot in pair.own]
@@ -89,6 +89,13 @@ def negatives(pairs: Sequence[Pair], rules: Rules, progress: Progress) -> Negati
                 trials_lost_more_than_one=lost > 1,
             )
     return Negatives(len(pairs), **{key: totals[key] for key in list(Negatives.__dataclass_fields__)[1:]})
+
+
+def at_threshold(rules: Rules, threshold: float | None) -> Rules:
+    """Rules that accept from this probability on, 0..1, without a margin; None: as they are."""
+    if threshold is None:
+        return rules
+    return replace(rules, calibration=replace(rules.calibration, accept_probability=threshold, margin=0.0))
 
 
 def photo_pairs(shots: Sequence[Shot], only: Sequence[str]) -> list[Pair]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,8 @@ class Retrieval:
     folds: int
     accepted_right_range: tuple[float, float]
     wrongly_named_range: tuple[float, float]
+    timings_ms: dict[str, float] = field(default_factory=dict, compare=False)
+    """Decode, detect, embed, recall: milliseconds a photo, medians; as a look does them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,7 @@ class _Outcome:
     score: float  # of a query: the right one's; of a stranger: the best
     named: tuple[str, ...]  # whom recall accepts
     weight: float = 1.0
+    recall_ms: float = 0.0  # milliseconds of the look-up
 
 
 def measure(
@@ -117,6 +121,7 @@ def measure(
         folds=min(folds, len(names)),
         accepted_right_range=spread[0],
         wrongly_named_range=spread[1],
+        timings_ms=_timings([*shots, *strangers], known),
     )
     return report, scores
 
@@ -145,9 +150,11 @@ def _queries(
         if not any(shot is one for one in taught[shot.identity]):
             mine = rules[shot.identity]
             scores = _ranked(shot, full, mine)
-            outcomes.append(
-                _Outcome(shot.identity, tuple(scores), scores[shot.identity], named(shot, full, mine))
-            )
+            started = time.perf_counter()
+            names = named(shot, full, mine)
+            took = 1e3 * (time.perf_counter() - started)
+            right = scores[shot.identity]
+            outcomes.append(_Outcome(shot.identity, tuple(scores), right, names, recall_ms=took))
     return outcomes
 
 
@@ -194,6 +201,13 @@ def _scores(known: Sequence[_Outcome], unknown: Sequence[_Outcome], names: Seque
         tuple(names),
         confusion,
     )
+
+
+def _timings(shots: Sequence[Shot], known: Sequence[_Outcome]) -> dict[str, float]:
+    """Stage -> milliseconds a photo, the median; of stages that were measured."""
+    times = {stage: [shot.timings_ms[stage] for shot in shots] for stage in shots[0].timings_ms}
+    times["recall"] = [outcome.recall_ms for outcome in known]
+    return {stage: float(np.median(several)) for stage, several in times.items()}
 
 
 def _spread(

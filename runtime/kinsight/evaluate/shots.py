@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +35,7 @@ class Shot:
     vectors: Floats  # float32 (n + 1, dim), unit length: the regions, then the whole photo
     views: Floats  # float32 (n + 1, dim), unit length: the same, as they would be taught
     boxed: Floats | None  # float32 (dim,), unit length: its hand-drawn box as taught, where it has one
+    timings_ms: Mapping[str, float] = field(default_factory=dict)  # decode, detect, embed as in a look
 
 
 class Reader:
@@ -66,10 +68,14 @@ class Reader:
 
     def _shot(self, path: Path, identity: str, box: Box | None) -> Shot:
         photo = load(path)
+        started = time.perf_counter()
         regions = self._detector.detect(photo.pixels)
+        detected = time.perf_counter()
         vectors = embed_scene(photo, regions, self._embedder)
+        times = {"detect": 1e3 * (detected - started), "embed": 1e3 * (time.perf_counter() - detected)}
+        times = {"decode": photo.decode_ms, **times}
         if not identity:
-            return Shot(identity, path, regions, vectors, vectors, None)
+            return Shot(identity, path, regions, vectors, vectors, None, times)
         boxes = [regions.box(row) for row in range(len(regions))]
         boxes.append((0.0, 0.0, float(photo.width), float(photo.height)))
         if box is not None:
@@ -77,7 +83,7 @@ class Reader:
             boxes.append((x0 * photo.width, y0 * photo.height, x1 * photo.width, y1 * photo.height))
         views = self._embedder.views([crop(photo.pixels, box) for box in boxes])
         boxed = views[-1] if box is not None else None
-        return Shot(identity, path, regions, vectors, views[: len(regions) + 1], boxed)
+        return Shot(identity, path, regions, vectors, views[: len(regions) + 1], boxed, times)
 
 
 def counted(progress: Progress, what: str, items: Sequence[Item]) -> Iterator[Item]:

@@ -9,9 +9,9 @@ from kinsight.store.records import (
     Arrival,
     Changes,
     Forgotten,
+    ForgottenCrop,
     Incoming,
     IncomingCrop,
-    Kind,
     NewView,
     OnConflict,
     Owner,
@@ -21,6 +21,7 @@ from kinsight.store.shelf import Shelf
 from kinsight.store.shelf_records import AlbumPhoto, FileStamp, Naming, NewPhoto, Seer, Shots, parts_above
 from kinsight.store.store import Store
 from kinsight.store.vault import is_encrypted, rewrite
+from kinsight.types import Kind
 
 __all__ = [
     "KEY_FILE",
@@ -30,6 +31,7 @@ __all__ = [
     "Changes",
     "FileStamp",
     "Forgotten",
+    "ForgottenCrop",
     "Incoming",
     "IncomingCrop",
     "JournalEntry",

@@ -12,7 +12,8 @@ from sqlite_utils import Database
 from kinsight.errors import ConceptError, DuplicateName
 from kinsight.store.journal import Change
 from kinsight.store.names import INFO_LENGTH, NAME_LENGTH, clean_name, clean_text, name_key
-from kinsight.store.records import Arrival, Incoming, IncomingCrop, Kind, OnConflict
+from kinsight.store.records import Arrival, Incoming, IncomingCrop, OnConflict
+from kinsight.types import Kind
 
 _LISTED = 10
 

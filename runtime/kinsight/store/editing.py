@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 from sqlite_utils import Database
 
 from kinsight.errors import ConceptError, DuplicateName, StoreError
 from kinsight.store import reading
 from kinsight.store.journal import Change, now, taken_by
 from kinsight.store.names import INFO_LENGTH, clean_name, clean_text, name_key
-from kinsight.store.records import Changes, Kind, NewView, Owner
-from kinsight.store.showing import crops_shown
-from kinsight.types import Concept, Floats, View
-
-_COPY = 0.99
-"""Cosine from which on two crops are copies: other photos of the same one stay below .93 (docs/log.md)."""
+from kinsight.store.records import Changes, NewView, Owner
+from kinsight.types import Concept, Floats, Kind, View
 
 
 def remember(change: Change, name: str, category: str, info: str) -> int:
@@ -44,7 +38,7 @@ def remember(change: Change, name: str, category: str, info: str) -> int:
 
 
 def add_crop(change: Change, kind: Kind, concept_id: int, view: NewView) -> None:
-    """Add a view or a negative with its vector."""
+    """Add a view or a negative with its vectors."""
     x0, y0, x1, y1 = (float(value) for value in view.xyxy)
     crop = {
         "concept_id": concept_id,
@@ -57,41 +51,30 @@ def add_crop(change: Change, kind: Kind, concept_id: int, view: NewView) -> None
         "picture": view.picture_jpeg,
     }
     crop_id = change.insert(kind, crop)
-    require_dimension(change.db, view.embedder_id, len(view.vector))
-    change.insert("vector", vector_row((kind, crop_id), view.embedder_id, view.vector))
-
-
-def refuse_own_view(db: Database, concept: Concept, view: NewView) -> None:
-    """ConceptError where a crop that is to be a negative is a view, or a copy: no view would count then."""
-    own = _same_picture(db, "view", concept.views, view)
-    if own:
-        this = f'this is view {own[0]} of "{concept.name}" itself, or a copy of it'
-        raise ConceptError(
-            f"{this}, so it cannot be what it is not",
-            "if it was taught wrongly, `kinsight edit --no-view` takes it away, `kinsight move` moves it"
-            if len(concept.views) > len(own)
-            else "it has no other view; `kinsight undo` takes it back, `kinsight forget` deletes all",
-        )
-
-
-def refuse_own_negative(db: Database, concept: Concept, view: NewView) -> None:
-    """ConceptError where a crop that is to be a view is a negative: the user said that it is another."""
-    said = _same_picture(db, "negative", concept.negatives, view)
-    if said:
-        command = f"kinsight edit {shlex.quote(concept.name)} --no-negative {said[0]}"
-        raise ConceptError(
-            f'you said that this is not "{concept.name}": it is negative {said[0]} there',
-            f"if it is, take that back first with `{command}`",
-        )
+    for embedder_id, vector in view.vectors().items():
+        require_dimension(change.db, embedder_id, len(vector))
+        change.insert("vector", vector_row((kind, crop_id), embedder_id, vector))
 
 
 def chosen_views(concept: Concept, view_ids: Sequence[int], mend_for_all: str) -> list[int]:
     """The views, each once; ConceptError where one is not of this concept, or where none would be left."""
-    wanted = _chosen(concept, "view", view_ids)
+    wanted = chosen_crops(concept, "view", view_ids)
     if not wanted:
         raise ConceptError("no view was chosen", f'the views of "{concept.name}" are: {_ids(concept.views)}')
     if len(wanted) == len(concept.views):
         raise ConceptError(f'that would leave "{concept.name}" without any view', mend_for_all)
+    return wanted
+
+
+def chosen_crops(concept: Concept, kind: Kind, crop_ids: Sequence[int]) -> list[int]:
+    """The crops, each once, rising; ConceptError where one is not of this concept."""
+    crops = concept.crops(kind)
+    own = {crop.id for crop in crops}
+    wanted = sorted(set(crop_ids))
+    for crop_id in wanted:
+        if crop_id not in own:
+            mend = f'the {kind}s of "{concept.name}" are: {_ids(crops)}'
+            raise ConceptError(f'"{concept.name}" has no {kind} {crop_id}', mend)
     return wanted
 
 
@@ -159,27 +142,12 @@ def require_dimension(db: Database, embedder_id: str, dim: int) -> None:
         )
 
 
-def _same_picture(db: Database, kind: Kind, crops: Sequence[View], view: NewView) -> list[int]:
-    """Ids of the crops that are the same as this one, or a copy of it that was saved anew or cut a little."""
-    same = crops_shown(crops, view.photo_sha256, view.xyxy)
-    for crop in crops:
-        row = db.execute(
-            "select vector from vector where owner_kind = ? and owner_id = ? and embedder_id = ?",
-            (kind, crop.id, view.embedder_id),
-        ).fetchone()
-        if row and crop.id not in same:
-            vector = np.frombuffer(row[0], "<f4")
-            if len(vector) == len(view.vector) and float(vector @ view.vector) >= _COPY:
-                same.append(crop.id)
-    return same
-
-
 def _drop_crops(change: Change, concept: Concept, changes: Changes) -> list[str]:
     wanted: dict[Kind, list[int]] = {"view": [], "negative": []}
     if changes.remove_views:
         mend = "`kinsight forget` deletes all of it"
         wanted["view"] = chosen_views(concept, changes.remove_views, mend)
-    wanted["negative"] = _chosen(concept, "negative", changes.remove_negatives)
+    wanted["negative"] = chosen_crops(concept, "negative", changes.remove_negatives)
     done = []
     for kind, crop_ids in wanted.items():
         for crop_id in crop_ids:
@@ -188,18 +156,6 @@ def _drop_crops(change: Change, concept: Concept, changes: Changes) -> list[str]
             numbers = ", ".join(map(str, crop_ids))
             done.append(f'took {kind}{"s" * (len(crop_ids) > 1)} {numbers} of "{concept.name}" away')
     return done
-
-
-def _chosen(concept: Concept, kind: Kind, crop_ids: Sequence[int]) -> list[int]:
-    """The crops, each once, rising; ConceptError where one is not of this concept."""
-    crops = concept.views if kind == "view" else concept.negatives
-    own = {crop.id for crop in crops}
-    wanted = sorted(set(crop_ids))
-    for crop_id in wanted:
-        if crop_id not in own:
-            mend = f'the {kind}s of "{concept.name}" are: {_ids(crops)}'
-            raise ConceptError(f'"{concept.name}" has no {kind} {crop_id}', mend)
-    return wanted
 
 
 def _ids(crops: Sequence[View]) -> str:

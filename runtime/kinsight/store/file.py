@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from kinsight.closing import Closing
 from kinsight.errors import StoreBusy, StoreError
 from kinsight.store import reading
+from kinsight.store.agreement import settle
 from kinsight.store.journal import Change
 from kinsight.store.keys import KeySource
 from kinsight.store.opening import Connection, connect, plain_errors, refuse_other_tables
@@ -166,9 +167,9 @@ class StoreFile(Closing):
 
     @contextmanager
     def _changing(self) -> Iterator[Change]:
-        """A transaction whose writes are journalled."""
+        """A transaction whose writes are journalled; no picture is a view and a negative of one after it."""
         with self._writing() as db:
-            change = Change(db)
+            change = Change(db, settle)
             yield change
             if change:
                 next_generation(db)

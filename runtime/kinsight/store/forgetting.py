@@ -10,14 +10,14 @@ from pathlib import Path, PurePath
 import numpy as np
 from sqlite_utils import Database
 
-from kinsight.store.editing import chosen_views
+from kinsight.store.editing import chosen_crops, chosen_views
 from kinsight.store.journal import NAME_COLUMNS, NOBODY, unpack
 from kinsight.store.names import name_key
-from kinsight.store.records import Forgotten
+from kinsight.store.records import Forgotten, ForgottenCrop, Owner
 from kinsight.store.shelf import take_out
 from kinsight.store.shelf_records import parts_above
-from kinsight.store.showing import negatives_that_show
-from kinsight.types import Concept, Floats
+from kinsight.store.showing import crops_shown, negatives_that_show
+from kinsight.types import Concept, Floats, Kind, View
 
 _TEXT_COLUMNS = ("category", "info", "fingerprint")
 _LEAST_PART = 3  # letters; shorter names are parts of too many words
@@ -51,16 +51,40 @@ def forget(db: Database, concept: Concept) -> Forgotten:
     return plan.outcome
 
 
-def forget_view(db: Database, concept: Concept, view_id: int) -> int:
-    """Delete one view, negatives of others that are the same crop, and the journal's entries that hold them.
+def would_forget_crop(db: Database, concept: Concept, owner: Owner) -> ForgottenCrop:
+    """What `forget_crop` would do, without doing it."""
+    return _crop_plan(db, concept, owner)[2]
 
-    Older entries about the same concepts go too, as undo must not jump over a change. Returns how many go.
-    ConceptError where it is no view of this concept, or the only one.
+
+def forget_crop(db: Database, concept: Concept, owner: Owner) -> ForgottenCrop:
+    """Delete one view or negative, of a view also negatives of others that are the same crop.
+
+    The journal's entries that hold them go, and older ones about the same concepts too, as undo must not jump
+    over a change. It may be one that was taken away and is in the journal only. ConceptError where it is none
+    of this concept, or its only view.
     """
-    (view_id,) = chosen_views(concept, [view_id], "`kinsight forget` without --view deletes all of it")
-    views = tuple(view for view in concept.views if view.id == view_id)
-    shown = negatives_that_show(db, replace(concept, views=views))
-    gone = {("view", view_id), *(("negative", negative_id) for negative_id in shown)}
+    gone, entries, outcome = _crop_plan(db, concept, owner)
+    for entry in entries:
+        db.execute("delete from journal where id = ?", (entry,))
+    for kind, crop_id in gone:
+        db.execute(f"delete from {kind} where id = ?", (crop_id,))
+    return outcome
+
+
+def _crop_plan(
+    db: Database, concept: Concept, owner: Owner
+) -> tuple[set[tuple[str, int]], list[int], ForgottenCrop]:
+    """The crops and the entries of the journal that go, and what is to be told of it."""
+    kind, crop_id = owner
+    crop = _taken_away(db, kind, concept.id).get(crop_id)
+    if crop is None:
+        if kind == "view":
+            chosen_views(concept, [crop_id], "`kinsight forget` without --view deletes all of it")
+        chosen_crops(concept, kind, [crop_id])
+        (crop,) = (one for one in concept.crops(kind) if one.id == crop_id)
+    gone: set[tuple[str, int]] = {owner}
+    if kind == "view":
+        gone |= {("negative", one) for one in _negatives_of_others(db, replace(concept, views=(crop,)))}
     touched: set[int] = set()
     entries = []
     for (entry,) in db.execute("select id from journal order by id desc").fetchall():
@@ -71,11 +95,35 @@ def forget_view(db: Database, concept: Concept, view_id: int) -> int:
         if concepts & touched or gone & {row[1:] for row in rows}:
             touched |= concepts
             entries.append(entry)
-    for entry in entries:
-        db.execute("delete from journal where id = ?", (entry,))
-    for kind, crop_id in gone:
-        db.execute(f"delete from {kind} where id = ?", (crop_id,))
-    return len(entries)
+    photo = db.execute("select path from album_photo where sha256 = ?", (crop.photo_sha256,)).fetchone()
+    return gone, entries, ForgottenCrop(len(entries), photo[0] if photo else None)
+
+
+def _negatives_of_others(db: Database, concept: Concept) -> set[int]:
+    """Ids of the negatives of others that show this one; those that were taken away count as well."""
+    former = _taken_away(db, "negative", None)
+    shown = {
+        one for view in concept.views for one in crops_shown([*former.values()], view.photo_sha256, view.xyxy)
+    }
+    return negatives_that_show(db, concept) | shown
+
+
+def _taken_away(db: Database, kind: Kind, concept_id: int | None) -> dict[int, View]:
+    """Id -> view or negative that is only in the journal any more; of one concept, or of all."""
+    rows = db.execute(
+        "select row_id, before from journal_row where table_name = :kind and before is not null"
+        " and (:concept is null or concept_id = :concept)"
+        f" and not exists (select 1 from {kind} where id = row_id)",
+        {"kind": kind, "concept": concept_id},
+    ).fetchall()
+    crops = {row_id: unpack(before) for row_id, before in rows}
+    return {
+        row_id: View(
+            row_id, (row["x0"], row["y0"], row["x1"], row["y1"]), row["photo_sha256"], row["created"]
+        )
+        for row_id, row in crops.items()
+        if "picture" in row
+    }
 
 
 @dataclass(frozen=True)
@@ -91,7 +139,7 @@ class _Plan:
 def _plan(db: Database, concept: Concept) -> _Plan:
     keys = {name_key(name) for name in concept.names} | _former_keys(db, concept.id)
     others = _names_of_others(db, concept.id, keys)
-    shown = negatives_that_show(db, concept)
+    shown = _negatives_of_others(db, concept)
     photos = _photos_of(db, concept, keys, others)
     strangers = {NOBODY, *(row[0] for row in db.execute("select id from concept"))} - {concept.id}
     touched, entries, changes = {concept.id}, [], 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -36,8 +37,10 @@ def now() -> str:
 class Change:
     """One change in the making, inside a transaction: every write goes through it and is remembered."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, settle: Callable[[Change], None] = lambda change: None) -> None:
+        """`settle` is called once all is written, before it is written down; it may write more, or raise."""
         self.db = db
+        self._settle = settle
         self._rows: list[tuple[int, str, int, str | None]] = []  # concept, table, row, what was before
 
     def __bool__(self) -> bool:
@@ -64,12 +67,21 @@ class Change:
 
     def write_down(self, verb: str, summary: str) -> None:
         """Make the journal's entry of everything that was changed."""
+        self._settle(self)
         entry = _insert(self.db, "journal", {"at": now(), "verb": verb, "summary": summary})
         self.db.conn.executemany(
             "insert into journal_row (journal_id, concept_id, table_name, row_id, before)"
             f" values ({entry}, ?, ?, ?, ?)",
             self._rows,
         )
+
+    def rows(self, table: str) -> dict[int, bool]:
+        """Id of each row of a table that was written -> whether it is new."""
+        ids: dict[int, bool] = {}
+        for _, one, row_id, before in self._rows:
+            if one == table:
+                ids[row_id] = ids.get(row_id, False) or before is None
+        return ids
 
     def _concept_of(self, table: str, row_id: int, row: Row) -> int:
         if table == "concept":

@@ -14,8 +14,8 @@ from sqlite_utils import Database
 from kinsight.errors import StoreError
 from kinsight.store.journal import taken_by
 from kinsight.store.names import clean_name, name_key, unknown
-from kinsight.store.records import Kind, Owner, Vectors
-from kinsight.types import Concept, Floats, View
+from kinsight.store.records import Owner, Vectors
+from kinsight.types import Concept, Floats, Kind, View
 
 Ids = NDArray[np.int64]
 _COUNTED = ("concept", "alias", "view", "negative", "vector", "journal")

@@ -9,9 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kinsight.types import Box, Floats
+from kinsight.types import Box, Floats, Kind
 
-Kind = Literal["view", "negative"]
 OnConflict = Literal["refuse", "skip", "rename"]
 """What becomes of an incoming concept whose name is taken."""
 Owner = tuple[Kind, int]
@@ -27,6 +26,8 @@ class NewView:
     photo_sha256: str  # of the source photo's file, hex
     embedder_id: str
     vector: Floats  # float32 (dim,), unit length
+    face: Floats | None = None  # float32 (face dim,), unit length: seen in its photo; None: look for it later
+    recogniser_id: str = ""  # of whom the face is
 
     def __post_init__(self) -> None:
         if not self.picture_jpeg:
@@ -34,9 +35,15 @@ class NewView:
         x0, y0, x1, y1 = self.xyxy
         if not (np.isfinite(self.xyxy).all() and x0 < x1 and y0 < y1):
             raise ValueError(f"expected a box with x0 < x1 and y0 < y1, got {self.xyxy}")
-        if np.ndim(self.vector) != 1:
-            raise ValueError(f"expected a vector (dim,), got {np.shape(self.vector)}")
-        require_unit(self.vector[np.newaxis])
+        for vector in self.vectors().values():
+            if np.ndim(vector) != 1:
+                raise ValueError(f"expected a vector (dim,), got {np.shape(vector)}")
+            require_unit(vector[np.newaxis])
+
+    def vectors(self) -> dict[str, Floats]:
+        """Whose they are -> what is kept of the crop."""
+        faces = {} if self.face is None else {self.recogniser_id: self.face}
+        return {self.embedder_id: self.vector, **faces}
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,14 @@ class Forgotten:
     photos: int  # of the album, that may show or name it and left; their files stay
     mentioned_by: tuple[str, ...]  # concepts whose texts still name it, as the user wrote them
     changes: int  # of others, that could be undone and no longer can, as they tell of it
+
+
+@dataclass(frozen=True)
+class ForgottenCrop:
+    """What `forget_crop` did beside deleting the picture."""
+
+    changes: int  # that could be undone and no longer can, as they hold it or tell of the same concept
+    photo: str | None  # path of the photo it was cut from, where that is in the album and so stays there
 
 
 @dataclass(frozen=True, eq=False)

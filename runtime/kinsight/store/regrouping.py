@@ -8,20 +8,16 @@ from kinsight.errors import ConceptError, DuplicateName
 from kinsight.store import editing, reading
 from kinsight.store.journal import Change, taken_by
 from kinsight.store.names import INFO_LENGTH, name_key
-from kinsight.store.showing import negatives_that_show
 from kinsight.types import Concept
 
 
 def merge(change: Change, gone: Concept, kept: Concept) -> str:
     """All of `gone` goes to `kept`, its name as an alias; return what was done.
 
-    Infos are put below each other; category and fingerprint are those of `kept` where it has some. Negatives
-    of one that show the other say what is no longer so and are dropped.
+    Infos are put below each other; category and fingerprint are those of `kept` where it has some.
     """
     if gone.id == kept.id:
         raise ConceptError(f'"{kept.name}" cannot be merged into itself', "name two different ones")
-    _drop_negatives(change, gone, kept)
-    _drop_negatives(change, kept, gone)
     _hand_over(change, gone, kept)
     row = {"category": kept.category or gone.category, "info": _joined(gone, kept)}
     ours, theirs = (_fingerprint(change, concept) for concept in (kept, gone))
@@ -76,11 +72,6 @@ def _hand_over(change: Change, gone: Concept, kept: Concept) -> None:
         rows = change.db.execute(f"select id from {table} where concept_id = ?", (gone.id,)).fetchall()
         for (row_id,) in rows:
             change.update(table, row_id, {"concept_id": kept.id})
-
-
-def _drop_negatives(change: Change, owner: Concept, shown: Concept) -> None:
-    for negative_id in sorted(negatives_that_show(change.db, shown, owner.id)):
-        editing.drop_crop(change, "negative", negative_id)
 
 
 def _free_alias(change: Change, concept: Concept, name: str) -> None:

@@ -114,7 +114,7 @@ class Shelf:
         Raises:
             DuplicateName: the name is somebody's already, and `known` does not say so.
             UnknownConcept: `known` says so, and there is nobody of that name.
-            ConceptError: the name, category or info cannot be kept.
+            ConceptError: the name, category or info cannot be kept, or a crop contradicts an old one.
         """
         name, category = clean_name(naming.name), clean_text(naming.category, "category")
         info = clean_text(naming.info, "info", INFO_LENGTH)
@@ -128,9 +128,9 @@ class Shelf:
                 editing.add_crop(change, "view", concept_id, view)
             for negative in naming.negatives:
                 editing.add_crop(change, "negative", concept_id, negative)
-            concept = reading.concepts(change.db, concept_id)[0]
-            change.write_down("name", f'named "{concept.name}" in the album')
-            return concept
+            name = reading.concepts(change.db, concept_id)[0].name
+            change.write_down("name", f'named "{name}" in the album')
+            return reading.concepts(change.db, concept_id)[0]
 
 
 def take_out(db: Database, photo_ids: Iterable[int]) -> int:

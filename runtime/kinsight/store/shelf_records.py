@@ -115,6 +115,11 @@ class Shots:
         """Rows of the regions of a photo, best score first."""
         return range(int(self.starts[photo]), int(self.starts[photo + 1]))
 
+    def faces_beside(self, row: int) -> tuple[Floats | None, int]:
+        """The faces of the photo in which a region is, None where nobody looked, and its row among these."""
+        photo = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return self.faces.get(photo), row - int(self.starts[photo])
+
     def photo_of(self) -> NDArray[np.int64]:
         """(m,): which photo a region is in."""
         return np.repeat(np.arange(len(self.photos)), np.diff(self.starts))

@@ -21,14 +21,13 @@ def crops_shown(crops: Sequence[View], photo_sha256: str, box: Box) -> list[int]
     return [crop.id for crop, overlap in zip(own, overlaps, strict=True) if overlap >= _SAME_CROP]
 
 
-def negatives_that_show(db: Database, concept: Concept, owner_id: int | None = None) -> set[int]:
-    """Ids of the negatives that show this concept: of the concept `owner_id`, or of all others."""
-    owner, whose = ("concept_id <> ?", concept.id) if owner_id is None else ("concept_id = ?", owner_id)
+def negatives_that_show(db: Database, concept: Concept) -> set[int]:
+    """Ids of the negatives of others that show this concept."""
     found: set[int] = set()
     for view in concept.views:
         negatives = db.execute(
-            f"select id, x0, y0, x1, y1 from negative where photo_sha256 = ? and {owner}",
-            (view.photo_sha256, whose),
+            "select id, x0, y0, x1, y1 from negative where photo_sha256 = ? and concept_id <> ?",
+            (view.photo_sha256, concept.id),
         ).fetchall()
         boxes = np.array([row[1:] for row in negatives], np.float32).reshape(-1, 4)
         overlaps = iou([view.xyxy], boxes)[0]

@@ -11,7 +11,7 @@ from sqlite_utils import Database
 from kinsight.errors import StoreError
 from kinsight.store import bringing, editing, journal, reading, regrouping
 from kinsight.store.file import StoreFile, next_generation
-from kinsight.store.forgetting import forget, forget_view, would_forget
+from kinsight.store.forgetting import forget, forget_crop, would_forget, would_forget_crop
 from kinsight.store.journal import Change, JournalEntry
 from kinsight.store.names import INFO_LENGTH, clean_name, clean_text
 from kinsight.store.opening import Connection
@@ -19,8 +19,8 @@ from kinsight.store.records import (
     Arrival,
     Changes,
     Forgotten,
+    ForgottenCrop,
     Incoming,
-    Kind,
     NewView,
     OnConflict,
     Owner,
@@ -28,7 +28,7 @@ from kinsight.store.records import (
     require_unit,
 )
 from kinsight.store.shelf import Shelf
-from kinsight.types import Concept, Floats
+from kinsight.types import Concept, Floats, Kind
 
 
 class Store(StoreFile):
@@ -178,7 +178,10 @@ class Store(StoreFile):
             return reading.concepts(change.db, new_id)[0]
 
     def move(self, view_ids: Sequence[int], source: str, target: str) -> Concept:
-        """Some views of a concept go to another one; return that one. Raises as `split` does."""
+        """Some views of a concept go to another one; return that one. Raises as `split` does.
+
+        A negative of that one that shows the same is dropped, as it is no longer true.
+        """
         with self._changing() as change:
             giver, taker = _named(change, source), _named(change, target)
             change.write_down("move", regrouping.move(change, giver, taker, view_ids))
@@ -243,18 +246,23 @@ class Store(StoreFile):
         with self._forgetting() as db:
             return forget(db, reading.concepts(db, reading.find(db, name))[0])
 
-    def forget_view(self, name: str, view_id: int) -> int:
-        """Delete one view for good, and how many changes can no longer be undone as they tell of it.
+    def would_forget_crop(self, name: str, owner: Owner) -> ForgottenCrop:
+        """What `forget_crop` would do beside deleting the picture; raises as it does, and nothing changes."""
+        with self._reading() as db:
+            return would_forget_crop(db, reading.concepts(db, reading.find(db, name))[0], owner)
+
+    def forget_crop(self, name: str, owner: Owner) -> ForgottenCrop:
+        """Delete one view or negative for good, also one that `edit` has taken away before.
 
         No byte of its picture stays in the store's files; the concept and the album stay as they are.
 
         Raises:
             UnknownConcept: there is nobody of that name.
-            ConceptError: it is no view of this one, or its only one.
+            ConceptError: it is none of this one, or its only view.
             StoreBusy: as in `forget`.
         """
         with self._forgetting() as db:
-            return forget_view(db, reading.concepts(db, reading.find(db, name))[0], view_id)
+            return forget_crop(db, reading.concepts(db, reading.find(db, name))[0], owner)
 
     @contextmanager
     def _forgetting(self) -> Iterator[Database]:
@@ -288,10 +296,6 @@ class Store(StoreFile):
     def _add(self, name: str, kind: Kind, view: NewView, deed: str) -> Concept:
         with self._changing() as change:
             concept = _named(change, name)
-            if kind == "negative":
-                editing.refuse_own_view(change.db, concept, view)
-            else:
-                editing.refuse_own_negative(change.db, concept, view)
             editing.add_crop(change, kind, concept.id, view)
             editing.touch(change, concept.id)
             change.write_down(kind, f'{deed} "{concept.name}"')
