@@ -37,6 +37,7 @@ Living = Callable[[LlmPart], Assistant]
             f"{LALA_THERE} There is also a box at the top left.",
         ),
         ("Where is Lala?", LALA_THERE),
+        ("Who is next to Lala?", "A box is next to Lala."),
         ("Is Lala in the photo?", f"Yes, {LALA_THERE}"),
         ("Is Tom in the photo?", "No, I don't see Tom in this photo."),
         ("Where is Ann?", "I don't see Ann in this photo."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -131,12 +132,34 @@ def seeing(living_with: Living, seeing_part: LlmPart) -> Assistant:
     return living_with(seeing_part)
 
 
-def test_a_model_that_sees_streams_what_no_fact_decides(seeing: Assistant, with_lala: Path) -> None:
-    chat = seeing.chat(with_lala)
+def saying_of(words: str) -> dict[str, list[str]]:
+    """The script of a model that says this, word by word; each word only once."""
+    tokens = [ASSISTANT, *words.split("|"), END]
+    return {token: [follower] for token, follower in pairwise(tokens)}
+
+
+def test_a_model_that_sees_streams_what_no_fact_decides(
+    living_with: Living, seeing_part: LlmPart, with_lala: Path, tmp_path: Path
+) -> None:
+    script = saying_of(" The| wall| is| red|.| It| glows|!")
+    chat = living_with(replace(seeing_part, file=make_text_gguf(tmp_path / "wall.gguf", script))).chat(
+        with_lala
+    )
     pieces = list(chat.stream("What colour is the wall?"))
-    assert "".join(pieces).strip() == chat.last.text
-    assert len(pieces) > 1
+    assert pieces == ["The wall is red.", " It glows!"]
+    assert chat.last.text == "The wall is red. It glows!"
     assert chat.last.timings_ms["encode"] > 0
+
+
+def test_half_a_character_is_no_answer(
+    living_with: Living, seeing_part: LlmPart, with_lala: Path, tmp_path: Path
+) -> None:
+    script = saying_of(" red|<0xE8>| wall")
+    chat = living_with(replace(seeing_part, file=make_text_gguf(tmp_path / "wall.gguf", script))).chat(
+        with_lala
+    )
+    assert chat.ask("What colour is the wall?").text == chat.last.text != ""
+    assert chat.plain and chat.note.endswith("it holds half a character")
 
 
 def test_a_model_that_sees_is_held_to_the_facts(seeing: Assistant, with_both: Path) -> None:

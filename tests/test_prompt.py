@@ -87,8 +87,23 @@ def test_facts_are_the_accepted_the_unsure_and_other_things() -> None:
         ]
     )
     assert facts_of(scene, [LALA, TOM, ANN]) == Facts(
-        (Seen(LALA, "on the left", "dog"),), (Seen(TOM, "on the right", "cat"),), ("a cup in the middle",)
+        (Seen(LALA, "on the left", "dog", "a cup"),),
+        (Seen(TOM, "on the right", "cat", "a cup"),),
+        ("a cup in the middle",),
     )
+
+
+def test_whose_middle_is_nearest_is_beside() -> None:
+    """By name where that is sure, a maybe as the thing it is, nobody where there is nothing else."""
+    near, far = (210, 200, 300, 400), (800, 200, 900, 400)
+
+    def beside(*things: Thing) -> Concept | str:
+        return facts_of(scene_of([Thing("dog", LEFT, match(LALA)), *things]), [LALA, TOM]).accepted[0].beside
+
+    assert beside() == ""
+    assert beside(Thing("cup", far), Thing("cat", near, match(TOM))) == TOM
+    assert beside(Thing("cup", near), Thing("cat", far, match(TOM))) == "a cup"
+    assert beside(Thing("cat", near, match(TOM, "unsure"))) == "a cat"
 
 
 def test_what_only_the_whole_photo_tells_has_no_place() -> None:
@@ -122,6 +137,7 @@ HERE = Facts((Seen(LALA, "on the left", "dog"),), (), ())
 BOTH = Facts((Seen(LALA, "on the left", "dog"), Seen(TOM, "at the top right", "cat")), (), ())
 MAYBE = Facts((), (Seen(LALA, "on the left", "dog"),), ())
 NOBODY = Facts((), (), ("a dog on the left", "a cup in the middle"))
+BESIDE = Facts((Seen(LALA, "on the left", "dog", TOM), Seen(TOM, "on the right", "cat", "an owl")), (), ())
 NAMES = ["Lala", "Lalita", "Tom", "Ann"]
 
 
@@ -154,6 +170,11 @@ def test_who_is_there_in_plain_words(facts: Facts, words: str) -> None:
         (NOBODY, "presence", "No, I don't see Lala in this photo."),
         (MAYBE, "where", "I am not sure: the dog on the left may be Lala."),
         (MAYBE, "presence", "I am not sure: the dog on the left may be Lala."),
+        (BESIDE, "beside", "Tom is next to Lala."),
+        (HERE, "beside", "Lala is all that I see there."),
+        (Facts((Seen(LALA, "", ""),), (), ()), "beside", "Lala is somewhere in the photo."),
+        (MAYBE, "beside", "I am not sure: the dog on the left may be Lala."),
+        (NOBODY, "beside", "I don't see Lala in this photo."),
         (
             Facts((), (Seen(LALA, "", ""),), ()),
             "presence",
@@ -163,6 +184,16 @@ def test_who_is_there_in_plain_words(facts: Facts, words: str) -> None:
 )
 def test_one_who_is_asked_about_in_plain_words(facts: Facts, kind: Kind, words: str) -> None:
     assert scene_words("?", facts, asked_for(kind, LALA), NAMES) == words
+
+
+def test_a_thing_beside_somebody_is_not_called_by_a_name() -> None:
+    asked = asked_for("beside", TOM)
+    assert (
+        scene_words("?", BESIDE, asked, NAMES)
+        == facts_words(BESIDE, asked, NAMES)
+        == "An owl is next to Tom."
+    )
+    assert scene_words("?", BESIDE, asked, [*NAMES, "Owl"]) == "Something is next to Tom."
 
 
 def test_everyone_asked_about_is_answered_for() -> None:

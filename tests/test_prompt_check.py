@@ -35,6 +35,12 @@ CORNER = Facts((Seen(LALA, "at the top left", "dog"),), (), ())
 SOMEWHERE = Facts((Seen(LALA, "", ""),), (), ())
 BOTH = Facts((Seen(LALA, "on the left", "dog"), Seen(TOM, "on the right", "cat")), (), ())
 TOP = Facts((Seen(LALA, "at the top", "dog"), Seen(TOM, "at the top", "cat")), (), ())
+BESIDE = Facts(
+    (Seen(LALA, "on the left", "dog", TOM), Seen(TOM, "in the middle", "cat", LALA)),
+    (),
+    ("a cup on the right",),
+)
+CUP = Facts((Seen(LALA, "on the left", "dog", "a red cup"),), (), ("a red cup on the right",))
 MAYBE = Facts((), (Seen(LALA, "on the left", "dog"),), ())
 NOBODY = Facts((), (), ("a dog on the left",))
 
@@ -75,6 +81,9 @@ GOOD: list[tuple[str, Facts, Kind, tuple[Concept, ...]]] = [
     ("I am not sure, but it may be Lala.", MAYBE, "where", (LALA,)),
     ("Lala is there. I don't see Tom.", HERE, "presence", (LALA, TOM)),
     ("Lala loves carrots.", HERE, "other", (LALA,)),
+    ("Tom is next to Lala.", BESIDE, "beside", (LALA,)),
+    ("Next to Lala there is a big red cup.", CUP, "beside", (LALA,)),
+    ("I don't see Tom.", CUP, "beside", (TOM,)),
     ("A dog lies on a sofa.", NOBODY, "caption", ()),
     ("Lala lies on a sofa.", HERE, "caption", ()),
 ]
@@ -130,6 +139,17 @@ BAD: list[tuple[str, Facts, Kind, tuple[Concept, ...], str]] = [
     ("No, Lala is absent.", MAYBE, "presence", (LALA,), "too sure of Lala"),
     ("I don't see Tom, but Ann is here.", HERE, "presence", (TOM,), "it names Ann"),
     ("Yes, Lala and Tom are there.", HERE, "presence", (LALA, TOM), "does not deny Tom"),
+    ("A dog is next to Lala.", BESIDE, "beside", (LALA,), "leaves out Tom"),
+    ("A dog is next to Lala.", CUP, "beside", (LALA,), "does not say that a red cup is there"),
+    (
+        "Tom is next to a red cup and Lala.",
+        Facts(BOTH.accepted[1:] + CUP.accepted, (), ()),
+        "beside",
+        (LALA,),
+        "puts Tom",
+    ),
+    ("Nothing is next to Lala.", BESIDE, "beside", (LALA,), "denies or doubts Lala"),
+    ("Tom is next to somebody.", BESIDE, "beside", (LALA,), "leaves out Lala"),
     ("Lala is asleep, like Tom.", HERE, "other", (LALA,), "it names Tom"),
     ("Lala is not in the photo.", HERE, "other", (LALA,), "denies or doubts Lala"),
     ("Tom is in the photo.", HERE, "other", (TOM,), "does not deny Tom"),
@@ -154,9 +174,9 @@ def test_a_wrong_answer_is_found_out(
     assert what in fault_of(answer, facts, kind, *concepts)
 
 
-@pytest.mark.parametrize("facts", [HERE, CORNER, SOMEWHERE, BOTH, MAYBE, NOBODY])
+@pytest.mark.parametrize("facts", [HERE, CORNER, SOMEWHERE, BOTH, BESIDE, CUP, MAYBE, NOBODY])
 @pytest.mark.parametrize("concepts", [(LALA,), (TOM,), (LALA, TOM)])
-@pytest.mark.parametrize("kind", ["where", "presence", "other"])
+@pytest.mark.parametrize("kind", ["where", "beside", "presence", "other"])
 def test_the_plain_words_are_a_right_answer(facts: Facts, kind: Kind, concepts: tuple[Concept, ...]) -> None:
     plain = scene_words("Is that so?", facts, Asked(kind, concepts), NAMES)
     assert fault_of(plain, facts, kind, *concepts) == ""

@@ -68,6 +68,17 @@ Is Lala in the middle of the photo?
 Is Lala at the top left?
 """
 
+BESIDE = """
+What is next to Lala?
+Who is next to Lala?
+Who's beside Lala in the photo?
+What is right next to my dog Lala?
+Who else is near Lala?
+Who sits next to Lala in this picture?
+Who is standing beside her?
+What is closest to Lala?
+"""
+
 PRESENCE = """
 Is Lala in the photo?
 Is Lala in this photo?
@@ -112,6 +123,7 @@ Is Lala in the kitchen?
 Is Lala at the vet today?
 Is Lala's owner in the photo?
 Is Lala next to Tom?
+What is next to Lala's bowl?
 Is Lala on the left of the sofa?
 Is Lala bigger than Tom?
 Does Lala like Tom?
@@ -149,6 +161,7 @@ def lines(table: str) -> list[str]:
     [
         *((question, "who") for question in lines(WHO)),
         *((question, "where") for question in lines(WHERE)),
+        *((question, "beside") for question in lines(BESIDE)),
         *((question, "presence") for question in lines(PRESENCE)),
         *((question, "other") for question in (*lines(OTHER), "", "   ")),
     ],

@@ -23,6 +23,8 @@ SHORT_ANSWER_TOKENS = 64
 SPARE = 0.25
 """Of the context, left free where turns have to be dropped."""
 LLM_PHOTO_LONGEST = 1024
+BROKEN = "\ufffd"
+"""Stands where bytes are no whole character."""
 BLIND = "More I cannot tell: the language model of this bundle does not see pictures."
 
 
@@ -218,6 +220,8 @@ class Chat:
         """Why an answer must not be given, in words; "" where it may."""
         if not text:
             return "it is empty"
+        if BROKEN in text:
+            return "it holds half a character"
         fault = ""
         if grounds.facts is not None:
             fault = prompt.fault(text, grounds.facts, grounds.asked, grounds.forbidden)

@@ -93,7 +93,16 @@ class Situation:
 
     def _seen(self, one: Known, unplaced: tuple[int, ...]) -> Seen:
         placed = one.concept.id not in unplaced
-        return Seen(one.concept, self.place(self.thing(one)) if placed else "", one.individual.kind)
+        where = self.place(self.thing(one)) if placed else ""
+        return Seen(one.concept, where, one.individual.kind, self._beside(one) if placed else "")
+
+    def _beside(self, one: Known) -> Concept | str:
+        """Whom or what is nearest to one who is there."""
+        nearest = self.drawing.neighbour(one.row) if self.drawing and one.row is not None else None
+        if nearest is None:
+            return ""
+        known = [other.concept for other in self.present() if self.thing(other) is nearest]
+        return known[0] if known else a_thing(nearest.individual.kind)
 
 
 def situation(rng: Rng, held_out: bool = False, even: bool = False) -> Situation:

@@ -219,5 +219,5 @@ def _ask(scene: Situation, facts: Facts, tasks: Tasks, rng: Rng) -> Exchange:
 
 
 def _kind(task: str) -> Kind:
-    kinds: dict[str, Kind] = {"who": "who", "where": "where", "presence": "presence", "caption": "caption"}
-    return kinds.get(task, "other")
+    kinds: dict[str, Kind] = {kind: kind for kind in ("who", "where", "presence", "caption")}
+    return (kinds | {"neighbour": "beside"}).get(task, "other")

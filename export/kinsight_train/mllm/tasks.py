@@ -126,14 +126,14 @@ def neighbour(scene: Situation, facts: Facts, rng: Rng) -> Exchange | None:
     if one is None or one.row is None or scene.drawing is None:
         return None
     beside = scene.drawing.neighbour(one.row)
-    what = "Nothing"
-    if beside is not None:
-        seen = {each.concept.id for each in facts.accepted}
-        named = [o.concept.name for o in scene.present() if scene.thing(o) is beside and o.concept.id in seen]
-        looks = beside.individual
-        thing = a_thing(f"{looks.colour} {looks.kind}")
-        what = named[0] if named else thing[:1].upper() + thing[1:]
     question = one_of(("What is next to {}?", "Who is next to {}?", "What is beside {}?"), rng)
+    if beside is None:
+        return _about("neighbour", question, one, f"{one.concept.name} is all that I see there.")
+    seen = {each.concept.id for each in facts.accepted}
+    named = [o.concept.name for o in scene.present() if scene.thing(o) is beside and o.concept.id in seen]
+    looks = beside.individual
+    thing = a_thing(f"{looks.colour} {looks.kind}")
+    what = named[0] if named else thing[:1].upper() + thing[1:]
     return _about("neighbour", question, one, f"{what} is next to {one.concept.name}.")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kinsight.metrics import Begun, find_names, names_begun, names_mentioned, names_misspelt
 from kinsight.prompt.facts import Facts, a_thing, wrong_names
 from kinsight.prompt.question import Asked
-from kinsight.prompt.say import ALLOWED, best_sentence, fitting_sentence, stems, words
+from kinsight.prompt.say import ALLOWED, best_sentence, fitting_sentence, joined, stems, words
 from kinsight.types import Concept
 
 _DENIES = re.compile(
@@ -198,7 +198,24 @@ def _left_out(answer: str, facts: Facts, asked: Asked) -> str:
             and _places(seen.position) - _places(answer)
         ):
             return f"it does not say where {seen.concept.name} is"
+    if asked.kind == "beside":
+        return _wrongly_beside(answer, facts, asked)
     return _other_things(answer, facts) if asked.kind == "who" or not due else ""
+
+
+def _wrongly_beside(answer: str, facts: Facts, asked: Asked) -> str:
+    """What an answer puts next to those asked about that is not, or leaves out that is; ""."""
+    asked_for = [seen for seen in facts.accepted if seen.concept in asked.concepts]
+    beside = [seen.beside for seen in asked_for]
+    for concept in _named_in(answer, [seen.concept for seen in facts.accepted]):
+        if concept not in asked.concepts and concept not in beside:
+            return f"it puts {concept.name} next to {joined([seen.concept.name for seen in asked_for])}"
+    for thing in beside:
+        if isinstance(thing, Concept) and not _named_in(answer, [thing]):
+            return f"it leaves out {thing.name}"
+        if isinstance(thing, str) and not set(words(thing)[1:]) <= set(words(answer)):
+            return f"it does not say that {thing} is there"
+    return ""
 
 
 def _other_things(answer: str, facts: Facts) -> str:

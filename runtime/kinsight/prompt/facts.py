@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ class Seen:
     concept: Concept
     position: str  # "on the left"; "" where only the whole photo tells
     label: str  # what kind of thing it is; "" where only the whole photo tells
+    beside: Concept | str = ""  # whom or what is nearest to it, a thing as "a cup"; "" where it is alone
 
 
 @dataclass(frozen=True)
@@ -39,22 +40,33 @@ def facts_of(scene: Scene, concepts: Sequence[Concept]) -> Facts:
     """The facts of a scene; concepts that the store no longer has are left out."""
     by_id = {concept.id: concept for concept in concepts}
 
-    def seen(row: int | None, concept_id: int) -> Seen:
-        if row is None:
-            return Seen(by_id[concept_id], "", "")
-        return Seen(by_id[concept_id], place(scene, row), _kind(by_id[concept_id], scene.regions, row))
+    accepted = [
+        (row, by_id[match.concept_id]) for row, match in scene.accepted() if match.concept_id in by_id
+    ]
+    unsure = [(row, by_id[match.concept_id]) for row, match in scene.unsure() if match.concept_id in by_id]
+    kinds = {row: _kind(one, scene.regions, row) for row, one in (*accepted, *unsure) if row is not None}
+    others = {row: a_thing(scene.regions.labels[row]) for row in notable(scene.regions, list(kinds))}
+    shown: dict[int, Concept | str] = {row: a_thing(kinds[row]) for row, _ in unsure if row is not None}
+    shown |= others | {row: one for row, one in accepted if row is not None}
 
-    accepted = [(row, match) for row, match in scene.accepted() if match.concept_id in by_id]
-    unsure = [(row, match) for row, match in scene.unsure() if match.concept_id in by_id]
-    named = [row for row, _ in (*accepted, *unsure) if row is not None]
+    def seen(row: int | None, concept: Concept) -> Seen:
+        if row is None:
+            return Seen(concept, "", "")
+        beside = _nearest(scene.regions, row, shown)
+        return Seen(concept, place(scene, row), kinds[row], "" if beside is None else shown[beside])
+
     return Facts(
-        tuple(seen(row, match.concept_id) for row, match in accepted),
-        tuple(seen(row, match.concept_id) for row, match in unsure),
-        tuple(
-            f"{a_thing(scene.regions.labels[row])} {place(scene, row)}"
-            for row in notable(scene.regions, named)
-        ),
+        tuple(seen(row, concept) for row, concept in accepted),
+        tuple(seen(row, concept) for row, concept in unsure),
+        tuple(f"{thing} {place(scene, row)}" for row, thing in others.items()),
     )
+
+
+def _nearest(regions: Regions, row: int, rows: Iterable[int]) -> int | None:
+    """Of some rows that whose centre is nearest to this one's; None where there is no other."""
+    centres = (regions.xyxy[:, :2] + regions.xyxy[:, 2:]) / 2
+    others = [other for other in rows if other != row]
+    return min(others, key=lambda other: float(np.hypot(*(centres[other] - centres[row]))), default=None)
 
 
 def _kind(concept: Concept, regions: Regions, row: int) -> str:

@@ -1,4 +1,4 @@
-"""What a question is after: who, where, whether somebody is there, or something else, and about whom."""
+"""What a question is after: who, where, who is beside whom, whether somebody is there, or something else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 from kinsight.metrics import find_names
 from kinsight.types import Concept
 
-Kind = Literal["who", "where", "presence", "caption", "other"]
+Kind = Literal["who", "where", "beside", "presence", "caption", "other"]
 
 _PRONOUNS = {"she", "he", "her", "hers", "him", "his"}
 _NAME = "\u0001"
@@ -21,6 +21,8 @@ _THERE = rf"(?: (?:also|really|now|here|there|exactly|shown|visible|present|loca
 _SIDE = r"(?:left|right|top|bottom|middle|centre|center|upper|lower)"
 _SOMEWHERE = rf"(?: (?:in|on|at|of|to) (?:the|this|that|my|it)\b[^{_NAME}]*)?"
 _REST = rf"\b[^{_NAME}]*"
+_STANDS = r"(?:(?:'s|’s)|(?: (?:is|are|stands|sits|lies|standing|sitting|lying|right|directly|just))+)"
+_BESIDE = r"(?:next to|beside|near|nearest to|close to|closest to)"
 _PATTERNS: tuple[tuple[Kind, str], ...] = (
     ("other", rf"who(?:'s|’s| is| are| was) {_WHOM}"),
     ("where", rf"where(?:'s|’s)?(?: exactly)?(?: is| are| do you see| can you see)? {_WHOM}{_THERE}"),
@@ -32,6 +34,7 @@ _PATTERNS: tuple[tuple[Kind, str], ...] = (
         "where",
         rf"(?:is|are) {_WHOM} (?:on|at|in|to) the {_SIDE}(?: (?:{_SIDE}|side|corner|half))*{_IN_PHOTO}",
     ),
+    ("beside", rf"(?:who|what)(?: else)?{_STANDS} {_BESIDE} {_WHOM}{_THERE}"),
     (
         "who",
         r"who(?:m|'s|’s| else)?\b(?: (?:is|are|else|can|do|you|i|we|see|there|here|that|this|it))*"

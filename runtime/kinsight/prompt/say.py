@@ -23,8 +23,7 @@ def scene_words(question: str, facts: Facts, asked: Asked, known_names: Sequence
     """The plain answer to a question about a photo; `known_names` are all names and aliases in the store."""
     if not asked.concepts:
         return who_is_there(facts, known_names)
-    yes_no = asked.kind == "presence"
-    present = [presence(concept, facts, known_names, yes_no) for concept in asked.concepts]
+    present = [_of_one(concept, facts, asked, known_names) for concept in asked.concepts]
     if asked.kind != "other":
         return " ".join(present)
     seen = [one.concept for one in facts.accepted]
@@ -38,8 +37,7 @@ def scene_words(question: str, facts: Facts, asked: Asked, known_names: Sequence
 def facts_words(facts: Facts, asked: Asked, known_names: Sequence[str]) -> str:
     """What the model is told about a photo: whether and where those asked about are, else who is there."""
     if asked.concepts:
-        yes_no = asked.kind == "presence"
-        return " ".join(presence(concept, facts, known_names, yes_no) for concept in asked.concepts)
+        return " ".join(_of_one(concept, facts, asked, known_names) for concept in asked.concepts)
     return who_is_there(facts, known_names)
 
 
@@ -76,6 +74,28 @@ def presence(concept: Concept, facts: Facts, known_names: Sequence[str], yes_no:
             thing = _unnamed(seen, known_names) if seen.position else "something in the photo"
             return f"I am not sure: {thing} may be {concept.name}."
     return f"{'No, ' if yes_no else ''}I don't see {concept.name} in this photo."
+
+
+def _of_one(concept: Concept, facts: Facts, asked: Asked, known_names: Sequence[str]) -> str:
+    """Who is beside a concept, where that is asked and it is there; else whether and where it is."""
+    if asked.kind == "beside":
+        for seen in facts.accepted:
+            if seen.concept.id == concept.id:
+                return _beside(seen, known_names)
+    return presence(concept, facts, known_names, asked.kind == "presence")
+
+
+def _beside(seen: Seen, known_names: Sequence[str]) -> str:
+    """Whom or what is nearest to somebody, in a sentence that denies nothing: see `check.fault`."""
+    name = seen.concept.name
+    if not seen.position:
+        return f"{name} is somewhere in the photo."
+    if not seen.beside:
+        return f"{name} is all that I see there."
+    if isinstance(seen.beside, Concept):
+        return f"{seen.beside.name} is next to {name}."
+    thing = next(iter(without_names([seen.beside], known_names)), "something")
+    return f"{thing[0].upper()}{thing[1:]} is next to {name}."
 
 
 def told_words(question: str, concepts: Sequence[Concept]) -> str:
