@@ -27,7 +27,6 @@ _PERCENTILE = 99.99  # of the activations that a range holds
 _FEW = 16  # pictures for histograms, which take long
 _BLOCK = 32  # weights that share a scale
 _TABLE = "Gather"  # as a kind of layer: rows of a table of weights, one a word
-_QUANTISED = ("Quantize", "Integer", "NBits")  # in the kinds of a file that is in fewer bits already
 _FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError)
 
 
@@ -53,11 +52,13 @@ def make_candidates(file: Path, feeds: Sequence[Feeds], scratch: Path) -> Iterat
 
 
 def name_as_it_is(file: Path) -> str:
-    """ "fp32", or "as it is" where the file is in fewer bits already."""
+    """ "fp32", or "as it is" where weights of the file are in fewer bits already."""
     import onnx
 
-    kinds = {node.op_type for node in onnx.load(str(file)).graph.node}
-    return "as it is" if any(word in kind for kind in kinds for word in _QUANTISED) else "fp32"
+    kind = onnx.TensorProto
+    few = {kind.FLOAT16, kind.BFLOAT16, kind.INT8, kind.UINT8}
+    types = {weight.data_type for weight in onnx.load(str(file)).graph.initializer}
+    return "as it is" if types & few else "fp32"
 
 
 def _prepared(file: Path, scratch: Path) -> Path:
