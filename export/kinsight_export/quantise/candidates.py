@@ -26,6 +26,7 @@ _PER_CHANNEL = 13  # the opset from which on a scale can be one of each channel
 _PERCENTILE = 99.99  # of the activations that a range holds
 _FEW = 16  # pictures for histograms, which take long
 _BLOCK = 32  # weights that share a scale
+_EIGHT_BITS = 4  # ONNX Runtime's number for products that are taken in eight bits
 _TABLE = "Gather"  # as a kind of layer: rows of a table of weights, one a word
 _FAILURES = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError)
 
@@ -205,13 +206,15 @@ def _dynamic(file: Path, out: Path, kinds: Sequence[str]) -> None:
 
 
 def _blocks(file: Path, out: Path, bits: int) -> None:
-    """Weights in blocks with a scale each; the arithmetic stays in float32."""
+    """Weights in blocks with a scale each; what they are multiplied with is cut into eight bits too."""
     try:
         from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
     except ImportError as error:
         raise MissingPackage(f"this needs {error.name}", "pip install 'kinsight[export]'") from None
     import onnx
 
-    quantizer = MatMulNBitsQuantizer(onnx.load(str(file)), bits=bits, block_size=_BLOCK, is_symmetric=True)
+    quantizer = MatMulNBitsQuantizer(
+        onnx.load(str(file)), bits=bits, block_size=_BLOCK, is_symmetric=True, accuracy_level=_EIGHT_BITS
+    )
     quantizer.process()
     quantizer.model.save_model_to_file(str(out))
