@@ -80,7 +80,7 @@ def test_both_towers_in_fewer_bits(exported: tuple[Path, Path], tmp_path: Path) 
     assert isinstance(spec, EmbedderSpec)
     small = spec_of(make_bundle(tmp_path / "small", calibrated=False).folder)
     bundle = write_bundle(dataclasses.replace(small, embedder=spec), tmp_path / "bundle")
-    photos = draw_identities(tmp_path / "photos", ["red", "green", "blue", "yellow"])
+    photos = draw_identities(tmp_path / "photos", ["red", "green", "blue"], photos=3)
     for part, more in (("embedder", set()), ("text", {"int8 dynamic, tables too"})):
         with pytest.raises(SystemExit) as left:
             main(["quantise", str(bundle.folder), str(photos), "--part", part, "--thorough"])

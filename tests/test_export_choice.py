@@ -30,6 +30,9 @@ F16 = candidate("f16", 0.0, 100, 50.0)
         ([candidate("q8", 0.01, 50, 60.0)], "f16"),
         ([candidate("q8", 0.01, 50, 50.5)], "q8"),  # as fast but for the clock's noise, and smaller
         ([candidate("q8", float("nan"), 50, 10.0)], "f16"),
+        ([candidate("q8", 0.02, 50, 40.0), candidate("other q8", 0.01, 50.5, 41.0)], "other q8"),
+        ([candidate("q8", 0.01, 50, 40.0), candidate("other q8", 0.02, 49.5, 39.0)], "q8"),
+        ([candidate("q8", 0.02, 45, 40.0), candidate("other q8", 0.01, 50, 40.0)], "q8"),
     ],
 )
 def test_the_fastest_within_the_loss_wins(others: list[Candidate], chosen: str) -> None:
@@ -43,6 +46,7 @@ def test_those_refused_say_why() -> None:
             candidate("q8", 0.01, 50, 40.0),
             candidate("q4", 0.06, 30, 30.0),
             candidate("big", 0.0, 200, 40.1),
+            candidate("worse", 0.02, 50, 40.1),
         ]
     )
     verdicts = {each.name: verdict for each, verdict in choice.verdicts}
@@ -51,6 +55,7 @@ def test_those_refused_say_why() -> None:
         "q8": "chosen",
         "q4": "refused: divergence, mean KL 0.06, must be at most 0.05",
         "big": "refused: as fast as q8, and bigger",
+        "worse": "refused: as fast as q8, and less like the source",
     }
     assert choice.table()["q4"] == {
         "megabytes": 30,

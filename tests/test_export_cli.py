@@ -64,6 +64,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     constant_tower(folder / "any-size.onnx", "float[n, 3, h, w] pixel_values")
     (folder / "one.txt").write_text("box\n", encoding="utf-8")
     (folder / "broken.gguf").write_bytes(b"GGUF" + bytes(50))
+    draw_identities(folder / "photos", ["red"], photos=3)
     return folder
 
 
@@ -118,7 +119,8 @@ def refused(said: Said, code: int = 1) -> str:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+    files = (file for file in folder.iterdir() if file.is_file())
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def test_help_says_what_there_is(export: Export) -> None:
@@ -228,11 +230,11 @@ def test_every_head_with_its_own_preprocessing(export: Export, out: Path, family
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_file_that_is_there_is_taken_over(export: Export, out: Path, family: Family) -> None:
     """Its head is seen from its outputs."""
-    words = f"detector {family}.onnx --labels labels.txt --licence MIT --set scale=1/255".replace(
-        "1/255", "0.0039"
-    )
+    words = f"detector {family}.onnx --labels labels.txt --licence MIT --set scale=0.0039"
     if family == "yolox":
-        words += " --set scale=1.0 --set colour=rgb"
+        words += " --set scale=1.0 --set colour=rgb"  # on drawn scenes, the others on photos
+    else:
+        words += " --photos photos"
     said = fine(export(words, "--out", out)).out
     part = read_part(out)
     assert isinstance(part.spec, DetectorSpec) and part.spec.licence == "MIT"
@@ -287,7 +289,7 @@ def test_what_is_not_taken_over(export: Export, parts: Path, out: Path, case: st
     model = onnx.load(str(parts / "end2end.onnx"))
     model.metadata_props.add(key="license", value="AGPL-3.0 License (https://ultralytics.com/license)")
     onnx.save(model, str(parts / "agpl.onnx"))
-    said = export("detector", words, "--out", out)
+    said = export("detector --photos photos", words, "--out", out)
     assert said.code and not out.exists()
     assert re.search(rf"^kinsight-export: .*{sentence}.*\n$", said.err, re.M), said
 

@@ -18,6 +18,9 @@ from kinsight.bundle import check_hashes, read_bundle
 from kinsight.embed import Embedder
 from kinsight.session import Session
 from kinsight_export.cli import main
+from kinsight_export.cli.quantise import _with
+from kinsight_export.gate import Report
+from kinsight_export.gate.choice import Candidate, Choice
 from kinsight_export.parts import rewrite, spec_of
 from kinsight_export.quantise.candidates import make_candidates, name_as_it_is
 from kinsight_export.quantise.seeing import Eyes, identities_changed, nearest
@@ -122,6 +125,30 @@ def test_a_text_tower_is_judged_by_its_words(own: Path, photos: Path, least: str
     changed = after.embedder.text.sha256 != (before.text and before.text.sha256)
     assert changed == (smaller["verdict"] == "chosen")
     assert Embedder(after.embedder, WORKSTATION).texts(["a red box"]).shape == (1, before.dim)
+
+
+@pytest.mark.parametrize("part", ["detector", "embedder", "text"])
+def test_what_was_chosen_takes_the_place_of_its_part_alone(own: Path, tmp_path: Path, part: str) -> None:
+    """Only other vectors of pictures make the embedder another one, for which nothing is calibrated."""
+    before, other = spec_of(own), tmp_path / "other.onnx"
+    there, smaller = (
+        Candidate(name, (file,), 1, 1, Report(part, "fp32", ()))
+        for name, file in (("fp32", own / "image.onnx"), ("int8 static, min-max", other))
+    )
+    verdicts = ((there, "refused"), (smaller, "chosen"))
+    assert _with(before, Choice(there, verdicts), part) == replace(
+        before, parity={**before.parity, f"{part}_candidates": Choice(there, verdicts).table()}
+    )
+    after = _with(before, Choice(smaller, verdicts), part)
+    wanted = {"detector": before.detector.file, "embedder": before.embedder.image}
+    assert before.embedder.text and after.embedder.text
+    wanted["text"] = before.embedder.text.file
+    assert {
+        "detector": after.detector.file,
+        "embedder": after.embedder.image,
+        "text": after.embedder.text.file,
+    } == {**wanted, part: other}
+    assert after.embedder.id == ("tiny-1-int8-static-min-max" if part == "embedder" else "tiny-1")
 
 
 def words_tower(folder: Path) -> Path:

@@ -22,10 +22,12 @@ import tiny_vision
 from kinsight.bundle import Preprocess
 from kinsight.embed import Embedder
 from kinsight.errors import KinsightError, ModelError, ParityError
+from kinsight.session import Session
 from kinsight.types import Floats, Pixels
 from kinsight_export.adopted import Thresholds
 from kinsight_export.cli import main
 from kinsight_export.gate import Report
+from kinsight_export.gate.compare import lowest_cosine
 from kinsight_export.gate.detector import judge_detector
 from kinsight_export.gate.embedder import judge_embedder
 from kinsight_export.gate.pictures import scenes, smooth_pictures
@@ -184,6 +186,30 @@ def test_words_and_pictures_run_in_the_runtime(pair: tuple[EmbedderSource, Embed
     vectors = embedder.images(PICTURES.pixels)
     assert vectors.shape == (5, source.dim) and spec.text and spec.text.context == 20
     assert embedder.texts(["a dog", "a mug"]).shape == (2, source.dim)
+
+
+def test_both_towers_have_the_candidates_of_transformers(
+    pair: tuple[EmbedderSource, EmbedderSpec], tmp_path: Path
+) -> None:
+    """Nothing static for the one convolution that cuts the picture; each candidate nearly says the same."""
+    from kinsight_export.quantise.candidates import make_candidates
+    from kinsight_export.trial import embedder_part
+
+    _, spec = pair
+    embedder, texts = Embedder(embedder_part(spec), WORKSTATION), ["a dog", "Two red mugs!"]
+    assert spec.text
+    names = ["int8 dynamic", "8-bit weights", "4-bit weights"]
+    for file, feeds, more in (
+        (spec.image, embedder.feeds(PICTURES.pixels), []),
+        (spec.text.file, [embedder.text_feeds(texts)], ["int8 dynamic, tables too"]),
+    ):
+        (wanted,) = Session(file, WORKSTATION).run(feeds[0]).values()
+        made = dict(make_candidates(file, feeds, tmp_path))
+        assert list(made) == names + more
+        for name, candidate in made.items():
+            (given,) = Session(candidate, WORKSTATION).run(feeds[0]).values()
+            assert 0.9 < lowest_cosine(given, wanted) < 0.9999999, name
+            assert candidate.stat().st_size < 0.9 * file.stat().st_size, name
 
 
 def broken(report: Report) -> dict[str, str]:

@@ -11,7 +11,7 @@ from kinsight.errors import ParityError
 from kinsight.evaluate.plot import new_figure, save_figure
 from kinsight_export.gate.report import Report
 
-_AS_FAST = 1.03  # times within which two are equally fast, as a clock has noise: the smaller one wins then
+_ALIKE = 1.03  # times within which two times are equal, as a clock has noise, and two sizes
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Choice:
 def choose(candidates: Sequence[Candidate]) -> Choice:
     """The fastest of those that keep their limits; the first is the one as the source has it.
 
+    Of those that are as fast the smallest, and of those that are as small what is most like the source.
     ParityError where none does: its figures are those of the first.
     """
     kept = [candidate for candidate in candidates if not list(candidate.report.broken())]
@@ -60,9 +61,19 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
         candidates[0].report.require()
         raise ParityError("no candidate keeps its limits", "state a greater loss")
     fastest = min(candidate.milliseconds for candidate in kept)
-    fast = [candidate for candidate in kept if candidate.milliseconds <= fastest * _AS_FAST]
-    chosen = min(fast, key=lambda candidate: candidate.megabytes)
+    fast = [candidate for candidate in kept if candidate.milliseconds <= fastest * _ALIKE]
+    smallest = min(candidate.megabytes for candidate in fast)
+    small = [candidate for candidate in fast if candidate.megabytes <= smallest * _ALIKE]
+    chosen = max(small, key=_likeness)
     return Choice(chosen, tuple((each, _verdict(each, chosen)) for each in candidates))
+
+
+def _likeness(candidate: Candidate) -> float:
+    """By the first thing that is compared with the source: the more the better."""
+    first = next(iter(candidate.report.checks), None)
+    if first is None:
+        return 0.0
+    return first.figure if first.bound == "at least" else -first.figure
 
 
 def _verdict(candidate: Candidate, chosen: Candidate) -> str:
@@ -71,10 +82,11 @@ def _verdict(candidate: Candidate, chosen: Candidate) -> str:
     broken = next(candidate.report.broken(), None)
     if broken:
         return f"refused: {broken.name}, {broken.words}"
-    if candidate.milliseconds > chosen.milliseconds * _AS_FAST:
+    if candidate.milliseconds > chosen.milliseconds * _ALIKE:
         times = candidate.milliseconds / chosen.milliseconds
         return f"refused: {times:.2f} times the time of {chosen.name}"
-    return f"refused: as fast as {chosen.name}, and bigger"
+    why = "bigger" if candidate.megabytes > chosen.megabytes * _ALIKE else "less like the source"
+    return f"refused: as fast as {chosen.name}, and {why}"
 
 
 def print_choice(choice: Choice, out: TextIO | None = None) -> None:

@@ -14,7 +14,7 @@ from kinsight.llm import Picture, Text
 from kinsight.llm.blobs import Blobs
 from kinsight_export.gate import Report
 from kinsight_export.gate.choice import Candidate, Choice, choose
-from kinsight_export.gate.timing import medians_ms
+from kinsight_export.gate.timing import least_ms
 from kinsight_export.gguf_file import Kind, quantise
 from kinsight_export.mllm.device import Device
 from kinsight_export.mllm.exam import TEXT, Answers
@@ -78,7 +78,7 @@ def _chosen(
     with ExitStack() as stack:
         devices = [stack.enter_context(Device(part, bench.config, seen=bench.seen)) for _, _, part in rows]
         reports = [judged(device, part) for device, (_, _, part) in zip(devices, rows, strict=True)]
-        times = medians_ms([partial(work, device) for device in devices], _ROUNDS)
+        times = least_ms([partial(work, device) for device in devices], _ROUNDS)
     return choose(
         [
             Candidate(name, files, sum(file.stat().st_size for file in files) / 1e6, milliseconds, report)

@@ -16,7 +16,7 @@ from kinsight.session import Session
 from kinsight_export.gate import Check, Report
 from kinsight_export.gate.choice import Candidate, Choice, choose
 from kinsight_export.gate.compare import boxes_found_again, lowest_cosine
-from kinsight_export.gate.timing import medians_ms
+from kinsight_export.gate.timing import least_ms
 from kinsight_export.quantise.candidates import Feeds, make_candidates, name_as_it_is
 from kinsight_export.quantise.seeing import Eyes, identities_changed
 from kinsight_export.trial import WORKSTATION
@@ -141,7 +141,7 @@ def _chosen(
     feeds: Feeds,
 ) -> Choice:
     """All are timed in turn, so that every one meets the same machine; the first is what is there."""
-    times = medians_ms([partial(Session(file, WORKSTATION).run, feeds) for _, file in files])
+    times = least_ms([partial(Session(file, WORKSTATION).run, feeds) for _, file in files])
     candidates = []
     for (name, file), bundle, milliseconds in zip(files, bundles, times, strict=True):
         report = Report(part, files[0][0], checks(bundle, milliseconds < times[0]))

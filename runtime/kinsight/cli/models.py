@@ -64,7 +64,7 @@ def _show_recipe(desk: Desk, recipe: Recipe) -> None:
     if desk.as_json:
         print_json({"format": 1, **_recipe_json(recipe), "steps": list(recipe.steps)})
         return
-    say(f"{recipe.name}: {recipe.summary}. {recipe.licence}, a {recipe.part}.")
+    say(f"{recipe.name}: {recipe.summary}. {recipe.licence}; it takes the place of a bundle's {recipe.part}.")
     say(f"\nOn a workstation, with {recipe.weights}:\n")
     for step in recipe.steps:
         say(f"  {step}")
