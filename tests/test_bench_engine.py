@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from kinsight.bench.engine import EngineBench, engine_lines
 from kinsight.bundle import LlmPart, pocket_folder, read_bundle
 from kinsight.errors import MissingPackage, ModelError
+from kinsight.llm import Generation, Llm, Stream, Turn
 from talkers import NEEDS_LLAMA_CPP, device, part, picture
 from terminal import Terminal
 
@@ -32,6 +34,7 @@ GOOD = {
     "second_question_ratio": 0.003,
     "new_process_ratio": 0.01,
     "decode_ratio": 0.99,
+    "decode_named_ratio": 0.98,
     "memory_ratio": 1.03,
     "worker_memory_ratio": 0.9,
     "image_max_tokens": 64,
@@ -49,6 +52,8 @@ GOOD = {
         ({"new_process_ratio": float("nan")}, "in a new process, beside its loading"),
         ({"decode_ratio": 0.96}, "decoding by a bare loop's is 0.9600, not at least 0.97"),
         ({"decode_ratio": None}, "decoding by a bare loop's is nan"),
+        ({"decode_named_ratio": 0.96}, "decoding without 10,000 names by a bare loop's is 0.9600, not at"),
+        ({"worker_memory_ratio": 1.16}, "with the model in a worker is 1.1600, not at most 1.15"),
         ({"memory_ratio": 1.16}, "the memory taken is 1.1600, not at most 1.15"),
         ({"memory_ratio": 0.84}, "the memory taken is 0.8400, not at least 0.85"),
         (
@@ -67,6 +72,24 @@ def test_check_fails_and_says_which_figure(
     said = kinsight("bench", "engine", "--bundle", "pocket", "--check")
     assert said.code == bool(words)
     assert words in said.err and said.err.count("not at") == bool(words)
+
+
+def test_decoding_is_measured_with_a_crowd_of_names_and_without(
+    seeing: Llm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kinsight.bench.engine.QUESTIONS", ("Who?",))
+    bench = EngineBench(read_bundle(pocket_folder()), device(), 1, lambda *_: None)
+    asked: list[tuple[str, ...]] = []
+    really = Llm.generate
+
+    def generate(self: Llm, turns: list[Turn], options: Generation) -> Stream:
+        asked.append(options.banned)
+        return really(self, turns, options)
+
+    monkeypatch.setattr(Llm, "generate", generate)
+    found = bench._decode(seeing, None)
+    assert min(found["decode_ratio"], found["decode_named_ratio"]) > 0
+    assert {len(set(banned)) for banned in asked} == {0, 10_000}
 
 
 @pytest.fixture(scope="module", params=TYPES)
@@ -114,8 +137,6 @@ def test_a_processor_of_any_size_of_picture_is_told_the_cap() -> None:
 @pytest.mark.train
 @pytest.mark.parametrize("checkpoint", ["idefics3"], indirect=True)
 def test_all_are_asked_in_one_run(checkpoint: Path, tmp_path: Path) -> None:
-    from kinsight.bench.engine import EngineBench, engine_lines
-
     bundle = replace(read_bundle(pocket_folder()), llm=_converted(checkpoint, tmp_path))
     bench = EngineBench(bundle, device(), 1, lambda *_: None)
     result = bench.run(tmp_path / "cache", checkpoint)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from kinsight.assistant import Assistant
 from kinsight.bundle import LlmPart
 from kinsight.chat import LLM_PHOTO_LONGEST, for_llm
 from kinsight.image import load
+from kinsight.llm.vision import Source
 from kinsight.store import Changes
 from talkers import NEEDS_LLAMA_CPP, SENTENCE
 from tiny import BlobPhoto
@@ -175,6 +177,24 @@ def test_references_are_shown_as_far_as_the_bundle_allows(
     sizes = [living_with(part).ask("Who is there?", with_both).tokens["prompt"] for part in parts]
     assert 4 <= sizes[1] - sizes[0] == sizes[2] - sizes[1] <= 8
     assert sizes[3] == sizes[2]
+
+
+def test_a_prompt_is_made_once_for_an_answer(
+    seeing: Assistant, with_both: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pictures are hashed each time, which takes a while on a small device."""
+    hashed: list[str] = []
+    really = Source.__init__
+
+    def source(self: Source, *given: Any) -> None:
+        really(self, *given)
+        hashed.append(self.key)
+
+    monkeypatch.setattr(Source, "__init__", source)
+    chat = seeing.chat(with_both)
+    for count in (2, 4):  # the photo, and one reference as the bundle allows
+        chat.ask("Where is Tom?")
+        assert len(hashed) == count
 
 
 def test_the_photo_for_the_model_is_not_larger_than_needed(blob_photo: BlobPhoto) -> None:

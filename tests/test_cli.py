@@ -14,7 +14,7 @@ from conftest import BlobPhoto
 from kinsight import Assistant, Lesson
 from kinsight.cli import cli
 from kinsight.image import load
-from kinsight.types import scene_json
+from kinsight.types import Concept, scene_json
 from terminal import Terminal, fine, typed
 from tiny import COLOURS, Blob
 
@@ -52,6 +52,21 @@ print(sorted({"numpy", "cv2", "onnxruntime", "usearch", "sqlite3", "llama_cpp", 
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_remember_has_answered_before_it_encodes(
+    kinsight: Terminal, blob_photo: BlobPhoto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that Ctrl-C costs nothing then."""
+    said: list[str] = []
+
+    def prepare(assistant: Assistant, concept: Concept) -> int:
+        said.append(f"{kinsight.capture.readouterr().out} {len(assistant.store.concepts())}")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Assistant, "prepare", prepare)
+    assert fine(kinsight("remember", blob_photo([RED]), "--name", "Lala")).out == ""
+    assert len(said) == 1 and said[0].startswith("Lala is remembered: ") and said[0].endswith(" 1")
 
 
 def test_remember_and_look(kinsight: Terminal, blob_photo: BlobPhoto, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import platform
 import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +23,7 @@ from talkers import CONTEXT, HELLO, NEEDS_LLAMA_CPP, SENTENCE, device, part, pic
 from tiny_gguf import make_text_gguf
 
 pytestmark = NEEDS_LLAMA_CPP
+X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +156,14 @@ def test_on_other_processors_the_file_is_read_and_not_mapped(
         maps = Path("/proc/self/maps")
         assert not maps.exists() or str(tmp_path) not in maps.read_text()
         assert say(held) == expected
+
+
+@pytest.mark.parametrize(("mmap", "mapped"), [(True, True), (False, False), (None, X86)])
+def test_weights_are_mapped_from_their_file_or_read(tmp_path: Path, mmap: bool | None, mapped: bool) -> None:
+    file = make_text_gguf(tmp_path / "llm.gguf", SENTENCE)
+    with load_llm(part(file), replace(device(), mmap=mmap)) as llm:
+        assert (str(file) in Path("/proc/self/maps").read_text()) == mapped
+        assert say(llm) == "Lala is a dog."
 
 
 def test_without_the_package_the_room_imports_and_says_what_to_install() -> None:

@@ -122,7 +122,27 @@ def test_a_banned_name_is_banned_over_token_borders(tmp_path: Path) -> None:
     ],
 )
 def test_a_ban_looks_at_whole_words_at_the_end(text: str, ends: bool) -> None:
-    assert bool(Banned(("Ann", "Old Tom")).ending(text.encode())) is ends
+    banned = Banned(("Ann", "Old Tom"))
+    assert bool(banned.ending(text[:-1].encode(), text[-1:].encode())) is ends
+    assert bool(banned.ending(b"", text.encode())) is ends
+
+
+def test_a_ban_looks_at_as_much_as_it_must() -> None:
+    """However an answer is cut: in what is let pass there is no banned name, and in what is not there is."""
+    names = ("Ann", "Zoë", "Old  Tom", "Straße 7", "小花", "Jean-Luc", "Ann Lee of the Sea")
+    written = [*names, "Zoe\u0308", "STRASSE 7", "old\n   tom", "An\u00adn", "Anna", "xOld Tom", "it", "Tom"]
+    separators = [" ", " ", "\n", ". ", "", "'s ", "-", "    "]
+    rng, counts, banned = np.random.default_rng(4), [0, 0], Banned(names)
+    for _ in range(40):
+        said, text = "", "".join(rng.choice(written) + rng.choice(separators) for _ in range(12))
+        while text:
+            size = int(rng.integers(1, 9))
+            piece, text = text[:size], text[size:]
+            there = find_names(said + piece, names)
+            assert bool(banned.ending(said.encode(), piece.encode())) == bool(there), (said, piece)
+            counts[bool(there)] += 1
+            said += "" if there else piece
+    assert min(counts) > 100
 
 
 def test_no_draw_gets_past_a_ban(seeing: Llm) -> None:

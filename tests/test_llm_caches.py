@@ -17,7 +17,7 @@ from kinsight.llm.blobs import Blobs
 from kinsight.llm.pictures import Chunks
 from kinsight.types import Floats
 from talkers import NEEDS_LLAMA_CPP, device, part, picture
-from tiny_gguf import make_vision_pair
+from tiny_gguf import WINDOW, make_text_gguf, make_vision_pair
 
 pytestmark = NEEDS_LLAMA_CPP
 KINDS = ("gemma3", "qwen2vl_merger")
@@ -170,6 +170,32 @@ def test_a_window_that_holds_nothing_any_more_cannot_be_cut(
         logits(llm, about([1, 2], "a dog"))
         monkeypatch.setattr(llm._model._llama, "llama_memory_seq_pos_min", lambda memory, sequence: -1)
         assert not llm._model.cut(5) and llm._model.cut(0)
+
+
+def test_a_window_that_has_lost_a_part_is_read_anew(tmp_path: Path) -> None:
+    """A state holds no more than the window before its end, so nothing before that end can follow on it."""
+    file = make_text_gguf(tmp_path / "llm.gguf", arch="gemma3")
+
+    def told(times: int, last: str = " cat") -> list[Turn]:
+        return turns(Text(f"{' Lala is a dog' * times}{last}", kept=True), Text(" Ann"))
+
+    with load_llm(part(file), device(), tmp_path / "cache") as llm:
+        assert llm._model._llama.llama_model_n_swa(llm._model.handle) == WINDOW
+        logits(llm, told(20))
+    reached = []
+    for times in range(20, 12, -1):
+        with (
+            load_llm(part(file), device(), tmp_path / "cache") as again,
+            load_llm(part(file), device()) as fresh,
+        ):
+            assert logits(again, told(20))[1]["cached"] > 8 * WINDOW
+            memory = again._model._llama.llama_get_memory(again._model.context)
+            first = again._model._llama.llama_memory_seq_pos_min(memory, 0)
+            end = again.count(told(times)) - again.count(turns(Text(" Ann"))) - 1  # where they part
+            reached.append((first <= end, first <= end - WINDOW))
+            found, plain = (logits(llm, told(times, " Ann"))[0] for llm in (again, fresh))
+            assert np.abs(found - plain).max() <= MOST_DIFFERENCE / 10
+    assert {(True, False), (False, False)} <= set(reached)
 
 
 def test_a_cancelled_answer_leaves_nothing_wrong(pair: tuple[Path, Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,13 +114,44 @@ def forget(llm: Llm) -> None:
 
 
 def small_caches(llm: Llm) -> None:
-    """So small that pictures and states are dropped all the time."""
-    for blobs in (llm._pictures, llm._states):
-        blobs._caps = blobs._caps[0] // 16, blobs._caps[1] // 4096
+    """So small that pictures and states are dropped all the time, in memory and on the disk."""
+    picture = (llm.part.image_max_tokens or 0) * llm._model.embedding_width * 4
+    for blobs, memory in ((llm._pictures, 2 * picture), (llm._states, llm._states._caps[0] // 4)):
+        blobs._caps = memory, 3 * memory // 2
 
 
-def test_the_same_answers_with_caches_and_without(described: LlmPart, tmp_path: Path) -> None:
-    same_answers(described, conversations(np.random.default_rng(5)), tmp_path)
+class Watched:
+    """Counts what a model puts back, and what its caches drop."""
+
+    def __init__(self, llm: Llm, patch: pytest.MonkeyPatch) -> None:
+        self.counts = dict.fromkeys(("restored", "dropped", "dropped on disk"), 0)
+        self._caches = llm._pictures, llm._states
+        really = llm._model.set_state
+
+        def set_state(state: bytes | bytearray) -> bool:
+            done = really(state)
+            self.counts["restored"] += done
+            return done
+
+        patch.setattr(llm._model, "set_state", set_state)
+        self._before = self._held()
+
+    def look(self) -> None:
+        """What is gone since the last look."""
+        now = self._held()
+        for name, before, after in zip(("dropped", "dropped on disk"), self._before, now, strict=True):
+            self.counts[name] += len(before - after)
+        self._before = now
+
+    def _held(self) -> tuple[set[str], set[str]]:
+        files = {str(file) for blobs in self._caches for file in blobs._files()}
+        return {key for blobs in self._caches for key in blobs._kept}, files
+
+
+def test_the_same_answers_with_caches_and_without(
+    described: LlmPart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same_answers(described, conversations(np.random.default_rng(5)), tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -138,7 +170,7 @@ def test_the_same_answers_beyond_a_sliding_window(
     monkeypatch.setattr(llama, "llama_context_default_params", params)
     with load_llm(windowed, device()) as llm:
         assert llama.llama_model_n_swa(llm._model.handle) == WINDOW
-    same_answers(windowed, conversations(np.random.default_rng(5), 20), tmp_path)
+    same_answers(windowed, conversations(np.random.default_rng(5), 20), tmp_path, monkeypatch)
 
 
 def test_that_window_is_left(windowed: LlmPart, tmp_path: Path) -> None:
@@ -151,27 +183,34 @@ def test_that_window_is_left(windowed: LlmPart, tmp_path: Path) -> None:
     assert apart[0] <= MOST_DIFFERENCE and apart[1] > LEAST_SWAPPED
 
 
-def same_answers(described: LlmPart, asked: Iterator[Asked], tmp_path: Path) -> None:
-    one_thread = device()
+def same_answers(
+    described: LlmPart, asked: Iterator[Asked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_thread, happened = device(), Counter[str]()
     differences, swaps, reused = [], [], 0
     with load_llm(described, one_thread) as fresh:
         for chapter in range(PROMPTS // REOPENED):
             with load_llm(described, one_thread, tmp_path / "cache") as kept:
                 if chapter % 2:
                     small_caches(kept)
+                watched = Watched(kept, monkeypatch)
                 for _, one in zip(range(REOPENED), asked, strict=False):
                     forget(fresh)
                     plain, cached = logits(fresh, one.turns)
                     assert cached == 0
                     found, cached = logits(kept, one.turns)
+                    watched.look()
                     reused += cached > 1
                     differences.append(np.abs(found - plain).max())
                     if one.swapped:
                         forget(fresh)
                         swaps.append(np.abs(logits(fresh, one.swapped)[0] - plain).max())
+                happened.update(watched.counts)
+    print(dict(happened))
     print(f"{len(differences)} prompts, {reused} reused, most different {max(differences):.4f}")
     print(f"swapped pictures: median {np.median(swaps):.3f}, least {min(swaps):.3f}")
     assert len(differences) >= 50 and reused >= 10 and len(swaps) >= 10
+    assert all(happened[name] >= 5 for name in ("restored", "dropped", "dropped on disk"))
     assert max(differences) <= MOST_DIFFERENCE
     assert np.median(swaps) > LEAST_SWAPPED
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -270,6 +272,47 @@ def test_whatever_is_computed_wears_it(seeing: Llm, tmp_path: Path) -> None:
                 assert isinstance(reply.message, Piece)
             assert (method, reply.wear.work) == (method, work)
             assert reply.wear.resident_bytes > 10 * MIB
+
+
+ORPHAN = """
+import os, signal, sys
+from pathlib import Path
+from kinsight.llm import Generation, Text, Turn, WorkerLlm
+from talkers import device, part
+
+worker = WorkerLlm(part(Path(sys.argv[1])), device())
+stream = worker.generate([Turn("user", (Text("Hello"),))], Generation(max_tokens=900))
+if sys.argv[2] == "busy":
+    next(stream)
+print(worker.process_id, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("state", ["idle", "busy"])
+def test_it_ends_with_the_process_that_asks(tmp_path: Path, state: str) -> None:
+    """Which was killed, and could not say so."""
+    file = make_text_gguf(tmp_path / "llm.gguf", ENDLESS)
+    path = os.pathsep.join(filter(None, sys.path))
+    command = [sys.executable, "-c", ORPHAN, file, state]
+    ended = subprocess.run(
+        command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
+    process, deadline = int(ended.stdout), time.monotonic() + 10
+    while (there := is_running(process)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if there:
+        os.kill(process, signal.SIGKILL)
+    assert not there
+
+
+def is_running(process: int) -> bool:
+    """Not where it is gone, or waits for nothing but to be counted by its parent."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_what_cannot_be_loaded_is_said_at_once(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ WIDTH = 64
 BLOCKS = 1
 HEADS = 2
 FEED_FORWARD = 64
+WINDOW = 32
+NORMS = ("attention", "ffw")
 IMAGE_SIZE = 32
 PATCH = 4
 POOL = 4
@@ -76,7 +78,8 @@ def make_text_gguf(
     """Writes a GGUF of a text model; `script` maps a token to its followers, the likeliest first.
 
     A byte is written as `<0xC3>`, a space belongs to the front of a word, and the answer follows
-    `<|assistant|>`. Without a script all weights are drawn from `seed`.
+    `<|assistant|>`. Without a script all weights are drawn from `seed`. As "gemma3" its only block looks back
+    on no more than WINDOW tokens.
     """
     script = script or {}
     words = [word for token, followers in script.items() for word in (token, *followers)]
@@ -90,6 +93,12 @@ def make_text_gguf(
         writer.add_rope_dimension_sections([4, 6, 6, 0])
     rng = np.random.default_rng(seed)
     weights = _scripted_weights(script, list(tokens)) if script else _seeded_weights(rng, len(tokens))
+    if arch == "gemma3":
+        writer.add_sliding_window(WINDOW)
+        writer.add_key_length(WIDTH // HEADS)
+        writer.add_value_length(WIDTH // HEADS)
+        weights |= {f"blk.0.attn_{name}_norm.weight": np.ones(WIDTH // HEADS, np.float32) for name in "qk"}
+        weights |= {f"blk.0.post_{name}_norm.weight": np.ones(WIDTH, np.float32) for name in NORMS}
     halved = {name: array.astype(np.float16) if array.ndim == 2 else array for name, array in weights.items()}
     return _write(writer, path, halved)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from kinsight import prompt
 from kinsight.bench.memory import measured
 from kinsight.bench.rivals import Checkpoint, Stock
 from kinsight.drawn.album import Album, Recipe, draw_album
+from kinsight.drawn.words import all_names
 from kinsight.llm import Generation, Llm, Picture, Turn, WorkerLlm, load_llm
 from kinsight.llm.memory import MIB
 from kinsight.prompt import Reference
@@ -42,6 +44,7 @@ QUESTIONS = ("Who is in this photo?", "What are they doing there?", "Which colou
 _K = 3  # taught references
 _DECODED = 24  # tokens: random weights say one again and again, and 24 are taken for a loop
 _MEMORY_PHOTOS = 4
+_NAMES = 10_000  # that an answer must not hold, as in a store of so many concepts
 _ROWS = {
     "first_ms": "first question",
     "encode_ms": "  of it encoding",
@@ -76,6 +79,7 @@ MOST = {
 }
 LEAST = {
     "decode_ratio": (0.97, "decoding by a bare loop's"),
+    "decode_named_ratio": (0.97, f"decoding without {_NAMES:,} names by a bare loop's"),
     **{f"{key}memory_ratio": (0.85, words) for key, words in _MEMORY.items()},
 }
 """What `missed` holds the figures to."""
@@ -173,26 +177,24 @@ class EngineBench:
         """Tokens a second, in turn with a bare loop."""
         album = draw_album(7, Recipe(concepts=_K, scenes=1))
         turns = asked(album, None, QUESTIONS[0])
-        ours, bare, transformers = [], [], []
+        rounds: list[dict[str, float]] = []
+        crowd = _crowd()
         for row in range(2 * self._rounds + 1):
-            stream = llm.generate(turns, Generation(max_tokens=_DECODED))
-            "".join(stream)
-            bare_s = llm.bare_seconds(turns, _DECODED)
-            if row and stream.usage.tokens["answer"] > 1:
-                bare.append(1 / bare_s)
-                steps = stream.usage.tokens["answer"] - 1
-                ours.append(1e3 * steps / stream.usage.timings_ms["decode"])
-            if row and checkpoint:
-                transformers.append(checkpoint.ask(turns, _DECODED).tokens_s)
-        if not ours:
-            return {}
-        ratio = statistics.median(one / other for one, other in zip(ours, bare, strict=True))
-        return {
-            "decode_ratio": ratio,
-            "decode_tokens_s": statistics.median(ours),
-            "bare_tokens_s": statistics.median(bare),
-            **({"transformers_tokens_s": statistics.median(transformers)} if transformers else {}),
-        }
+            plain, named = (_tokens_s(llm, turns, names) for names in ((), crowd))
+            bare = 1 / llm.bare_seconds(turns, _DECODED)
+            if row and plain and named:
+                rounds.append(
+                    {
+                        "decode_ratio": plain / bare,
+                        "decode_named_ratio": named / bare,
+                        "decode_tokens_s": plain,
+                        "decode_named_tokens_s": named,
+                        "bare_tokens_s": bare,
+                    }
+                )
+                if checkpoint:
+                    rounds[-1]["transformers_tokens_s"] = checkpoint.ask(turns, _DECODED).tokens_s
+        return {key: statistics.median(row[key] for row in rounds) for key in (rounds[0] if rounds else ())}
 
     def _memory(self) -> dict[str, float]:
         """What the budget tells against what a real question takes, of all processes together."""
@@ -223,6 +225,21 @@ def asked(album: Album, row: int | None, question: str) -> list[Turn]:
     return prompt.turns(prompt.opening(photo, references), [], prompt.asking(question, [], facts))
 
 
+def _tokens_s(llm: Llm, turns: list[Turn], banned: tuple[str, ...]) -> float:
+    """Of one answer, after its first token; 0 where there was no other."""
+    stream = llm.generate(turns, Generation(max_tokens=_DECODED, banned=banned))
+    "".join(stream)
+    return 1e3 * (stream.usage.tokens["answer"] - 1) / (stream.usage.timings_ms["decode"] or 1)
+
+
+def _crowd() -> tuple[str, ...]:
+    """Made-up names of a word or two."""
+    names = (*all_names(held_out=False), *all_names(held_out=True))
+    pairs = np.random.default_rng(0).integers(len(names), size=(2 * _NAMES, 2))
+    made = (f"{names[one]}{'' if one % 8 else ' '}{names[other].lower()}" for one, other in pairs)
+    return tuple(islice(dict.fromkeys(made), _NAMES))
+
+
 def missed(result: Mapping[str, Any]) -> list[str]:
     """Every figure that misses its line, in words; one that was not measured misses it too."""
     found = [
@@ -247,8 +264,10 @@ def engine_lines(result: dict[str, Any]) -> list[str]:
         form = "12.4f" if key.endswith("_ratio") else "12.0f"
         lines.append(f"{words:<32}" + "".join(f"{row[key]:{form}}" for row in result["formats"].values()))
     if "decode_ratio" in result:
-        speeds = f"{result['decode_tokens_s']:.1f} tokens/s, {result['bare_tokens_s']:.1f} in a bare loop"
-        lines.append(f"decoding: {speeds} ({result['decode_ratio']:.3f})")
+        lines.append(f"decoding in a bare loop: {result['bare_tokens_s']:.1f} tokens/s")
+        for key, words in {"decode": "", "decode_named": f", {_NAMES:,} names banned"}.items():
+            speed, ratio = result[f"{key}_tokens_s"], result[f"{key}_ratio"]
+            lines.append(f"decoding{words}: {speed:.1f} tokens/s ({ratio:.3f})")
     if "transformers_tokens_s" in result:
         lines.append(
             f"transformers, in {result['transformers_dtype']}: {result['transformers_tokens_s']:.1f} tokens/s"

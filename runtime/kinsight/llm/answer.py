@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from kinsight.metrics import find_names
+from kinsight.metrics import NameFinder
 from kinsight.types import Floats
 
+_SPACES = re.compile(r"\s+")
+_ODD = 32  # characters: of marks and spaces within a name
 _LONGEST_LOOP = 32  # tokens
 _LOOP_TOKENS = 24  # a block of one token must come this often to be a loop
 _LOOP_TIMES = 4  # and every longer block at least this often
@@ -40,17 +43,23 @@ class Banned:
     """Names that an answer must not mention, found as `find_names` finds them."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._names = tuple(name for name in names if name.strip())
-        self._reach = 32 + 4 * max(map(len, self._names), default=0)  # code points, with room for odd spacing
+        self._names = NameFinder(name for name in names if name.strip())
 
-    def ending(self, data: bytes) -> str:
-        """The banned name in which UTF-8 text ends, the end of the text as the end of a word; "" for none."""
-        if not self._names:
+    def ending(self, said: bytes, piece: bytes) -> str:
+        """The banned name in which UTF-8 text would end with this piece; "" for none.
+
+        The end of the text counts as the end of a word. In what was said there is none yet, so only its end
+        matters: in plain letters as much of it as the longest name has, else with room for odd spellings.
+        """
+        if not self._names.longest:
             return ""
-        text = data.decode("utf-8", "ignore")
-        tail = text[-self._reach :]
-        whole = len(tail) == len(text)
-        return next((name for name, start, _ in find_names(tail, self._names) if start > 0 or whole), "")
+        reach = self._names.longest + len(piece) + 1  # one more, to see whether a word begins there
+        tail = said[-4 * (reach + _ODD) :]
+        text, whole = (tail + piece).decode("utf-8", "ignore"), len(tail) == len(said)
+        if text.isascii():
+            text = _SPACES.sub(" ", text)
+            text, whole = text[-reach:], whole and len(text) <= reach
+        return next((name for name, start, _ in self._names.find(text) if start > 0 or whole), "")
 
 
 class AnswerText:

@@ -53,7 +53,7 @@ class Picker:
         raise ModelError("the language model gives no finite logits", MEND_FILE)
 
     def _may(self, token: int) -> bool:
-        if name := self._banned.ending(self._said + self._words.piece(token)):
+        if name := self._banned.ending(self._said, self._words.piece(token)):
             if name not in self.withheld:
                 self.withheld.append(name)
             return False

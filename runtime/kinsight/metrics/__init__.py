@@ -6,7 +6,15 @@ measure in a way of their own has two functions: as published, and corrected.
 """
 
 from .captions import NameScore, absent_naming_rate, caption_name_scores, caption_name_scores_published
-from .names import Begun, find_names, names_begun, names_mentioned, names_misspelt, names_published
+from .names import (
+    Begun,
+    NameFinder,
+    find_names,
+    names_begun,
+    names_mentioned,
+    names_misspelt,
+    names_published,
+)
 from .scores import (
     Curve,
     accept_curve,
@@ -26,6 +34,7 @@ from .scores import (
 __all__ = [
     "Begun",
     "Curve",
+    "NameFinder",
     "NameScore",
     "absent_naming_rate",
     "accept_curve",

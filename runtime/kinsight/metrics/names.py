@@ -50,20 +50,47 @@ def find_names(text: str, names: Iterable[str]) -> list[tuple[str, int, int]]:
 
     Raises ValueError for a name without a visible character, or one string in place of names.
     """
-    spellings, lengths = _spelled(tuple(no_lone_string("names", names)))
-    units = _units(text)
-    folded = tuple(unit.folded for unit in units)
-    found: list[tuple[str, int, int]] = []
-    row = 0
-    while row < len(units):
-        here = lengths.get(folded[row], []) if _splits(units, row) else []
-        keys = (folded[row : row + length] for length in here)
-        hit = next((key for key in keys if key in spellings and _ends(units, row + len(key))), None)
-        if hit:
-            start, end = units[row].start, units[row + len(hit) - 1].end
-            found.append((_as_written(text[start:end], spellings[hit]), start, end))
-        row += len(hit) if hit else 1
-    return found
+    return _finder(tuple(no_lone_string("names", names))).find(text)
+
+
+class NameFinder:
+    """Finds the same names in many texts, as `find_names` does: they are folded once."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        """Raises ValueError for a name without a visible character."""
+        self._spellings: dict[NameKey, list[str]] = {}
+        for name in names:
+            self._spellings.setdefault(name_key(name), []).append(name)
+        lengths: dict[str, set[int]] = {}
+        for key in self._spellings:
+            lengths.setdefault(key[0], set()).add(len(key))
+        self._lengths = {first: sorted(found, reverse=True) for first, found in lengths.items()}
+        self.longest = max(map(len, self._spellings), default=0)  # characters of a name, as they are compared
+
+    def find(self, text: str) -> list[tuple[str, int, int]]:
+        """(name as given, start, end) in reading order."""
+        units = _units(text)
+        folded = tuple(unit.folded for unit in units)
+        found: list[tuple[str, int, int]] = []
+        row = 0
+        while row < len(units):
+            hit = self._longest_at(row, units, folded)
+            if hit:
+                start, end = units[row].start, units[row + len(hit) - 1].end
+                found.append((_as_written(text[start:end], self._spellings[hit]), start, end))
+            row += len(hit) if hit else 1
+        return found
+
+    def _longest_at(self, row: int, units: list[_Unit], folded: NameKey) -> NameKey | None:
+        lengths = self._lengths.get(folded[row])
+        if lengths is None or not _splits(units, row):
+            return None
+        keys = (folded[row : row + length] for length in lengths if length <= len(units) - row)
+        return next((key for key in keys if key in self._spellings and _ends(units, row + len(key))), None)
+
+
+_finder = lru_cache(maxsize=32)(NameFinder)
+"""Kept: a text is often held against the same names as the one before."""
 
 
 class Begun(NamedTuple):
@@ -72,21 +99,6 @@ class Begun(NamedTuple):
     name: str  # as given
     word: str  # as in the text
     ending: str | None  # what stands behind the name; None where its last letter is another one
-
-
-@lru_cache(maxsize=32)
-def _spelled(names: tuple[str, ...]) -> tuple[dict[NameKey, list[str]], dict[str, list[int]]]:
-    """The spellings of every key, and the lengths of those that begin with a cluster, the longest first.
-
-    Kept, as an answer is asked about the same names at every token.
-    """
-    spellings: dict[NameKey, list[str]] = {}
-    for name in names:
-        spellings.setdefault(name_key(name), []).append(name)
-    lengths: dict[str, set[int]] = {}
-    for key in spellings:
-        lengths.setdefault(key[0], set()).add(len(key))
-    return spellings, {first: sorted(found, reverse=True) for first, found in lengths.items()}
 
 
 def names_begun(text: str, names: Iterable[str], least: float = 1.0) -> list[Begun]:
@@ -240,8 +252,12 @@ def _splits(units: list[_Unit], row: int) -> bool:
     if not 0 < row < len(units):
         return True
     left, right = units[row - 1], units[row]
-    one_word = _SPACED.match(left.folded) and _SPACED.match(right.folded)
-    return left.start != right.start and not one_word
+    return left.start != right.start and not (_in_words(left.folded) and _in_words(right.folded))
+
+
+@lru_cache(maxsize=4096)
+def _in_words(folded: str) -> bool:
+    return _SPACED.match(folded) is not None
 
 
 def _as_written(written: str, names: list[str]) -> str:
