@@ -29,11 +29,11 @@ settings.load_profile("kinsight")
 
 
 def tiny_llm(folder: Path) -> LlmSpec:
-    """A language model with seeded weights that talks nonsense and sees nothing."""
-    from tiny_gguf import make_text_gguf
+    """A language model that says "Hello cat" to everything and sees nothing."""
+    from tiny_gguf import ASSISTANT, END, make_text_gguf
 
     folder.mkdir(parents=True, exist_ok=True)
-    file = make_text_gguf(folder / "text.gguf", seed=3)
+    file = make_text_gguf(folder / "text.gguf", {ASSISTANT: ["Hello"], "Hello": [" cat"], " cat": [END]})
     return LlmSpec(file, "nothing", 2048, 0, (), "Nothing sensible is to be expected.")
 
 

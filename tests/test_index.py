@@ -151,10 +151,11 @@ def test_wrong_shapes_and_numbers_are_refused() -> None:
 def test_eight_bits_lose_nobody(n: int, m: int, dim: int, count: int, tails: float, seed: int) -> None:
     vectors, queries = np.split(unit(n + m, dim, seed, tails), [n])
     count = min(count, n)
-    found = Glance(Screen(vectors), queries).candidates(count)[0]
+    found, farthest = Index(vectors, np.arange(n)).look(queries).near(count)
     exact = queries.astype(np.float64) @ vectors.T.astype(np.float64)
     needed = exact >= -np.sort(-exact, axis=1)[:, count - 1 : count]
     assert set(np.flatnonzero(needed.any(axis=0)).tolist()) <= set(found.tolist())
+    assert (np.delete(exact, found, axis=1) <= farthest[:, None]).all()
 
 
 def test_the_nearest_is_found_where_rounding_is_at_its_worst() -> None:
@@ -176,20 +177,22 @@ def test_the_nearest_is_found_where_rounding_is_at_its_worst() -> None:
     assert exact[0] > exact[1] + 1e-4 > exact[2] + 0.1
 
     glance = Glance(Screen(vectors), query)
-    rows, farthest = glance.candidates(1)
-    doubt, fooled = glance._near.max() - farthest[0], glance._near[0, 1] - glance._near[0, 0]
-    assert 1.5 * doubt < fooled < 2 * doubt  # else this would show nothing
-    assert rows.tolist() == [0, 1]
+    (doubt,) = glance._screen.doubt(glance._left, glance._steps)
+    lost, gained = exact[:2] - glance._near[0, :2]
+    assert 0.7 * doubt < lost < doubt and 0.7 * doubt < -gained < doubt  # else this would show nothing
+    assert glance.likely(1).tolist() == [1]
+    assert glance.reaching(exact[1:2].astype(np.float32)).tolist() == [0, 1]
     assert Index(vectors, np.arange(30)).search(query, 1)[0].tolist() == [[0]]
 
 
-@pytest.mark.parametrize(("noise", "most"), [(4.0, 300), (0.7, 800)], ids=["apart", "alike"])
+@pytest.mark.parametrize(("noise", "most"), [(4.0, 100), (0.7, 500)], ids=["apart", "alike"])
 def test_eight_bits_leave_few(noise: float, most: int) -> None:
     """Where all are nearly alike as well: then the queries are rounded less."""
     rng = np.random.default_rng(0)
     vectors = unit(1, 256, 0) + noise * rng.standard_normal((5000, 256)).astype(np.float32) / 16
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    found = Glance(Screen(vectors), vectors[:2]).candidates(16)[0]
+    glance, exact = Glance(Screen(vectors), vectors[:2]), vectors[:2] @ vectors.T
+    found = glance.reaching(-np.sort(-exact, axis=1)[:, 15])
     assert 16 <= len(found) <= most
 
 

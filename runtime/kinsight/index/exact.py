@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from kinsight.index.screen import ROUNDING, Glance, Keys, Screen, least_of_the_best, reaching
+from kinsight.index.screen import ROUNDING, Glance, Keys, Screen, last_of_the_best, reaching
 from kinsight.types import Floats
 
 _SMALL = 262_144
@@ -110,10 +110,14 @@ class Look:
         """
         if self._glance is None:
             return np.zeros(0, np.int64), np.full(len(self._queries), -1, np.float32)
-        rows, farthest = self._glance.candidates(count)
-        near = np.ascontiguousarray(cosines(self._vectors.take(rows, axis=0), self._queries).T)
-        farthest = np.maximum(farthest, least_of_the_best(near, count))
+        rows = self._glance.reaching(last_of_the_best(self._cosines(self._glance.likely(count)), count))
+        near = self._cosines(rows)
+        farthest = last_of_the_best(near, count)
         return rows[reaching(near, farthest - np.float32(ROUNDING))], farthest
+
+    def _cosines(self, rows: Keys) -> Floats:
+        """float32 (m, r): of the queries with some rows."""
+        return np.ascontiguousarray(cosines(self._vectors.take(rows, axis=0), self._queries).T)
 
 
 def cosines(vectors: Floats, others: Floats) -> Floats:

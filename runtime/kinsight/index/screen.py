@@ -80,20 +80,19 @@ class Glance:
         self._near = screen.cosines(codes, self._steps)
         self._again = False
 
-    def candidates(self, count: int) -> tuple[Keys, Floats]:
-        """Rows, int64 (r,), rising, that can be among the `count` nearest of any query, at most n.
+    def likely(self, count: int) -> Keys:
+        """Rows, int64 (r,), rising, that look like the `count` nearest of any query, at least as many."""
+        return reaching(self._near, least_of_the_best(self._near, count))
 
-        And float32 (m,): no other row is nearer to the query than this cosine.
-        """
-        doubt = self._screen.doubt(self._left, self._steps)
-        least = least_of_the_best(self._near, count)
-        rows = reaching(self._near, least - 2 * doubt)
-        if not self._again and len(rows) > self._near.shape[1] // _MANY:  # hardly anything stands out
-            codes, self._steps, self._left = _rounded(self._left, self._screen.dithers[1])
-            self._near += self._screen.cosines(codes, self._steps)
-            self._again = True
-            return self.candidates(count)
-        return rows, least - doubt
+    def reaching(self, least: Floats) -> Keys:
+        """Rows, int64 (r,), rising: all whose cosine can be what is asked of any query, float32 (m,)."""
+        rows = reaching(self._near, least - self._screen.doubt(self._left, self._steps))
+        if self._again or len(rows) <= self._near.shape[1] // _MANY:
+            return rows
+        codes, self._steps, self._left = _rounded(self._left, self._screen.dithers[1])
+        self._near += self._screen.cosines(codes, self._steps)  # hardly anything stands out
+        self._again = True
+        return self.reaching(least)
 
 
 def least_of_the_best(near: Floats, count: int) -> Floats:
@@ -105,9 +104,14 @@ def least_of_the_best(near: Floats, count: int) -> Floats:
     groups = max(2 * count, n // _FOLD)
     if 2 * groups <= n:
         near = near[:, : n - n % groups].reshape(len(near), -1, groups).max(axis=1)
+    return last_of_the_best(near, count)
+
+
+def last_of_the_best(near: Floats, count: int) -> Floats:
+    """float32 (m,): of cosines (m, n), the `count`-th highest of each row."""
     at = near.shape[1] - count
-    least: Floats = np.partition(near, at, axis=1)[:, at]
-    return least
+    last: Floats = np.partition(near, at, axis=1)[:, at]
+    return last
 
 
 def reaching(near: Floats, least: Floats) -> Keys:
