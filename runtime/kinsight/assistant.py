@@ -149,7 +149,7 @@ class Assistant(Closing):
 
     @cached_property
     def llm(self) -> Llm | WorkerLlm:
-        """The bundle's language model, loaded at first use, after what sees; MissingPackage without llama.cpp."""
+        """The bundle's language model, loaded after what sees; MissingPackage without llama-cpp-python."""
         from kinsight.llm import WorkerLlm, load_llm
 
         load = WorkerLlm if self._worker else load_llm
