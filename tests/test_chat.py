@@ -13,6 +13,7 @@ from kinsight.assistant import Assistant, Lesson
 from kinsight.bundle import LlmPart
 from kinsight.chat import BLIND
 from kinsight.errors import ModelError
+from kinsight.llm import Llm
 from kinsight.metrics import names_mentioned
 from kinsight.store import Changes
 from kinsight.types import answer_json
@@ -141,6 +142,22 @@ def test_without_a_photo_the_info_answers(question: str, answer: str, family: As
 
 def test_without_a_photo_a_name_in_the_info_is_free_and_no_other(family: Assistant) -> None:
     assert family.ask("Who is Lala's friend?").text == "Lala: Her friend is Tom."
+
+
+def test_a_language_model_from_before_the_models_that_see_is_loaded_anew(
+    family: Assistant, with_lala: Path
+) -> None:
+    """As its budget did not count them."""
+    family.ask("How old is Lala?")
+    before = family.llm
+    assert isinstance(before, Llm)
+    assert family.ask("Where is Lala?", with_lala).text == LALA_THERE
+    after = family.llm
+    assert isinstance(after, Llm) and after is not before
+    with pytest.raises(ModelError, match="this language model was closed"):
+        before.count([])
+    assert family.ask("Where is Lala?", with_lala).text == LALA_THERE
+    assert family.llm is after
 
 
 # A conversation

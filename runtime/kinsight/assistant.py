@@ -127,6 +127,8 @@ class Assistant(Closing):
         from kinsight.detect import Detector
         from kinsight.seek import Seeker
 
+        if "llm" in self.__dict__:  # loaded anew at the next question: only then its budget counts what sees
+            self.__dict__.pop("llm").close()
         return Seeker(Detector(self.bundle.detector, self.device), lambda: self.embedder)
 
     @cached_property
@@ -147,10 +149,7 @@ class Assistant(Closing):
 
     @cached_property
     def llm(self) -> Llm | WorkerLlm:
-        """The bundle's language model, loaded at first use; MissingPackage without llama-cpp-python.
-
-        Its budget counts what is loaded by then, so a photo is looked at before.
-        """
+        """The bundle's language model, loaded after what sees; MissingPackage without llama-cpp-python."""
         from kinsight.llm import WorkerLlm, load_llm
 
         load = WorkerLlm if self._worker else load_llm
@@ -335,9 +334,8 @@ class Assistant(Closing):
 
         part = self.bundle.llm
         picture = self.reference_picture(concept)
-        if part is None or part.sees != "photo+references" or picture is None:
-            return 0
-        if self.store.encrypted and "llm" not in self.__dict__:
+        unkept = self.store.encrypted and "llm" not in self.__dict__
+        if unkept or part is None or part.sees != "photo+references" or picture is None:
             return 0
         try:
             return self.llm.prepare([Picture(picture)])

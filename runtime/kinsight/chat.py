@@ -85,6 +85,10 @@ class Chat:
         self._scaled: tuple[str, Pixels] | None = None  # sha256 of the photo, and what the model gets of it
         self._about: tuple[int, ...] = ()  # ids of whom the talk is about, for "where is she?"
 
+    def wake(self) -> None:
+        """Loads the language model, for which the first question would wait. Raises as `ask` does."""
+        _ = self._assistant.llm
+
     def ask(self, question: str) -> Answer:
         """The whole answer. Raises ModelError or MissingPackage where there is no language model."""
         for _ in self.stream(question):

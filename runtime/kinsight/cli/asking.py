@@ -74,6 +74,7 @@ def chat(desk: Desk, photo: Path | None) -> None:
         importlib.import_module("readline")
     with desk.assistant(looks=photo is not None) as assistant:
         talk = _talk(desk, assistant, photo)
+        talk.wake()
         desk.note("/help says what can be typed, Ctrl-D ends")
         first = True
         while (line := _next_line()) not in (None, "/quit"):
