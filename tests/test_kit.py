@@ -114,7 +114,7 @@ def test_one_not_this_one_suffices_for_the_dogs(kit_bundle: Bundle) -> None:
     found = negatives(photo_pairs(shots, dogs), rules, lambda what, done, total: None)
     assert (found.pairs, found.others, found.named_before) == (12, 270, 270)
     assert found.named_after == 0
-    assert found.lost == 0 and found.trials_lost_more_than_one == 0
+    assert found.lost <= 1 and found.trials_lost_more_than_one == 0
 
 
 def test_drawn_concepts_are_in_no_real_photo(tmp_path: Path) -> None:
