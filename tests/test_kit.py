@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from kinsight.assistant import Assistant, Choices, Lesson
-from kinsight.bundle import Bundle, DetectorPart, Preprocess, read_bundle, read_cohort
+from kinsight.bundle import Bundle, DetectorPart, Preprocess, read_bundle
 from kinsight.bundle.parts import Anchor, Colour, Head, Resize
 from kinsight.config import load_device
 from kinsight.detect import Detector
 from kinsight.drawn.album import Recipe, draw_album, write_album
 from kinsight.embed import Embedder
-from kinsight.evaluate import Reader, measure
+from kinsight.evaluate import Reader, fit_on, measure
 from kinsight.evaluate.lookalikes import at_threshold, negatives, photo_pairs
 from kinsight.image import load
 from kinsight.metrics import iou
@@ -101,18 +101,20 @@ def test_right_ones_first_and_strangers_unnamed(kit_bundle: Bundle) -> None:
 
 
 def test_one_not_this_one_suffices_for_the_dogs(kit_bundle: Bundle) -> None:
-    """Every ordered pair of the four at threshold 0: all is named but for what the negative keeps from it."""
+    """Every ordered pair of the four at threshold 0: all is named but for what the negative keeps from it.
+
+    The cohort is of the other identities.
+    """
     device = load_device()
     reader = Reader(Detector(kit_bundle.detector, device), Embedder(kit_bundle.embedder, device))
     dogs = ("dog", "dog3", "dog6", "dog8")
-    shots = [shot for shot in reader.identities(KIT / "photos/dreambooth") if shot.identity in dogs]
-    calibration, cohort = kit_bundle.embedder.calibration, read_cohort(kit_bundle.embedder)
-    assert calibration
-    rules = at_threshold(Rules(calibration, frozenset(), cohort), 0.0)
+    shots = reader.identities(KIT / "photos/dreambooth")
+    fitted = fit_on([shot for shot in shots if shot.identity not in dogs], "other identities")
+    rules = at_threshold(Rules(fitted.calibration, frozenset(), fitted.cohort), 0.0)
     found = negatives(photo_pairs(shots, dogs), rules, lambda what, done, total: None)
-    assert (found.pairs, found.others) == (12, 270) and found.named_before == 270
+    assert (found.pairs, found.others, found.named_before) == (12, 270, 270)
     assert found.named_after == 0
-    assert found.lost == 0 and found.trials_lost_more_than_one == 0
+    assert found.lost <= 1 and found.trials_lost_more_than_one == 0
 
 
 def test_drawn_concepts_are_in_no_real_photo(tmp_path: Path) -> None:

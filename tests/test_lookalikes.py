@@ -93,3 +93,14 @@ def test_eval_of_drawn_look_alikes(kinsight: Terminal, words: tuple[str, ...]) -
         assert found["same_name_twice"] == 0 and sum(found[key] for key in outcomes) == 8
     else:
         assert found["trials"] == 12 and found["named_after"] <= found["named_before"]
+
+
+@pytest.mark.stress
+@pytest.mark.skipif(pocket_folder() is None, reason="this installation has no built-in bundle")
+def test_one_refusal_of_two_hundred_drawn_look_alikes(kinsight: Terminal) -> None:
+    """None of 2400 others is named any more; more than one own photo is lost in 1 of 800 trials, no more."""
+    found = last_line(replace(kinsight, bundle=pocket_folder())("eval", "negatives", "--pairs", "200"))
+    assert (found["pairs"], found["trials"], found["others"]) == (200, 800, 2400)
+    assert found["named_before"] >= 60
+    assert found["named_after"] == 0
+    assert found["lost"] <= 32 and found["trials_lost_more_than_one"] <= 1

@@ -303,13 +303,40 @@ def test_a_region_must_be_clearly_nearer_to_a_view_than_to_a_negative() -> None:
     for away in (0.5, 0.76, 0.95):
         region = away * lala + (1 - away) * negative
         region /= np.linalg.norm(region)
-        needed = region @ negative + 0.1 * (1 - lala @ negative)
+        needed = region @ negative + 0.2 * (1 - lala @ negative)
         evidence = weigh(region[None], memory_of([LALA], negatives=[(LALA, negative)]), NOBODY_ELSE, 4)
         assert evidence.against[0, 0] == pytest.approx(needed, abs=1e-6)
         assert bool(evidence.proven[0, 0]) == (region @ lala > needed)
     near = (lala + 0.95 * negative) / np.linalg.norm(lala + 0.95 * negative)
     (match,), _ = look([near], memory_of([LALA], negatives=[(LALA, negative)]))
     assert near @ lala > near @ negative and match.decision == "unknown"
+
+
+def test_a_part_of_who_was_refused_is_not_named_either() -> None:
+    """It looks less like the negative than the whole does, and no more like Lala."""
+    memory = memory_of([LALA, TOM], negatives=[(LALA, aside(0.68, 2))])
+    whole, part, likelier = aside(0.68, 2), aside(0.6, 3), aside(0.7, 3)
+    inside = np.array([[0, 0, 100, 100], [10, 10, 60, 60]], np.float32)
+    beside = np.array([[0, 0, 100, 100], [80, 80, 130, 130]], np.float32)
+    for xyxy, other, decision in (
+        (inside, part, "unknown"),
+        (beside, part, "accepted"),
+        (inside, likelier, "accepted"),
+    ):
+        regions = Regions(xyxy, np.array([0.9, 0.8], np.float32), ("thing", "thing"))
+        for rules in (
+            RULES,
+            replace(RULES, calibration=replace(CALIBRATION, accept_probability=0.0, margin=0.0)),
+        ):
+            found, _ = recall(regions, np.stack([whole, other, NOBODY]), memory, rules)
+            lala = next(match for match in found[1] if match.concept == "Lala")
+            assert lala.decision == decision
+            assert lala.refused == (decision == "unknown")
+    found, _ = recall(
+        Regions(inside, regions.scores, regions.labels), np.stack([whole, part, NOBODY]), memory, RULES
+    )
+    lala = next(match for match in found[1] if match.concept == "Lala")
+    assert explain(lala, RULES, 0.8).endswith("but a part of what you said is not Lala: unknown")
 
 
 def aside(cosine: float, axis: int = 1) -> Floats:
@@ -492,7 +519,14 @@ def test_the_matches_are_those_of_an_exhaustive_comparison(seed: int) -> None:
             near = np.where(owners == concept, views @ region, -2)
             view = views[near.argmax()]
             refused = [vector for owner, vector in negatives if owner == concept]
-            against = max((region @ vector + 0.1 * (1 - view @ vector) for vector in refused), default=-1)
+            against = max(
+                (
+                    region @ vector + 0.2 * (1 - view @ vector)
+                    for vector in refused
+                    if region @ vector >= 0.99 or (views[owners == concept] @ vector).max() < 0.99
+                ),
+                default=-1,
+            )
             score = max(near[owners == concept].mean(), near.max() - 0.05)
             chance = float(np.clip(score / STEEP, 0, 1)) if near.max() > against else 0.0
             expected.append((-chance, -float(near.max()), concept, 101 + int(near.argmax())))

@@ -18,7 +18,7 @@ COHORT_WEIGHT = 0.75
 """How much their mean cosine counts against a concept."""
 LONE_VIEW = 0.05
 """The most that a best view loses where the others are far: a side shown only once still counts."""
-REFUSED_SHARE = 0.1
+REFUSED_SHARE = 0.2
 """How much of what sets a negative apart from a view a region must be nearer to the view, at least."""
 COPY = 0.99
 """Cosine with a view from which on a negative says nothing but of its own copies.

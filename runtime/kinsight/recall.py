@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kinsight.bundle import Calibration
 from kinsight.calibration import probability
@@ -46,7 +47,7 @@ def recall(
     one concept at most one box, the likeliest. As only the best of a box can be more than unknown, no other
     assignment accepts more, and none of those that accept as many has a higher sum of probabilities. Whom
     another box carries takes no margin from the best, see `wider_margins`. The whole photo adds only concepts
-    that no box carries, and none that a box would carry but for a negative.
+    that no box carries, and none that a box would carry but for a negative, whose parts are not named either.
 
     `faces`, float32 (n + 1, face dim), zeros where no face was seen: then the face decides who a person is,
     by its own calibration, and without it nobody of that category is more than unsure; the faces of negatives
@@ -57,14 +58,17 @@ def recall(
         rules, faces = replace(rules, faces=None), np.zeros((len(vectors), 0), np.float32)
     also = _known_faces(faces, memory, rules)
     evidence = weigh(vectors, memory, rules.cohort, CANDIDATES + 1, also, rules.calibration.gains)
-    chances, proven = probability(evidence.scores, rules.calibration), evidence.proven
+    likely, proven = probability(evidence.scores, rules.calibration), evidence.proven
+    maybe = np.full(proven.shape, rules.calibration.unsure_probability)
     if rules.faces is not None:
         near, against = _face_evidence(faces, evidence.concepts, memory)
         bodily = np.isnan(near)
-        chances = np.where(bodily, chances, probability(np.nan_to_num(near), rules.faces))
+        likely = np.where(bodily, likely, probability(np.nan_to_num(near), rules.faces))
         proven = np.where(bodily, proven, near > against)
-    chances = np.where(proven, chances, 0)
-    rows = [_matches(row, chances[row], evidence, memory) for row in range(len(vectors))]
+        maybe = np.where(bodily, maybe, rules.faces.unsure_probability)
+    refused = ~proven | _parts_of_refused(likely, proven, regions)
+    chances = np.where(refused, 0, likely)
+    rows = [_matches(row, chances[row], refused[row], evidence, memory) for row in range(len(vectors))]
     if rules.faces is not None:
         rows = [_with_faces(row, near[at], against[at], evidence.concepts) for at, row in enumerate(rows)]
     labels = [*zip(regions.labels, regions.scores.tolist(), strict=True), ("", 0.0)]
@@ -74,7 +78,7 @@ def recall(
         boxes[row] = _decide(matches, memory, rules, *labels[row])
     found = [match for row in boxes for match in row]
     carried = {match.concept_id for match in found if match.decision != "unknown"}
-    carried |= {match.concept_id for match in found if _only_refused(match, rules)}
+    carried |= set(evidence.concepts[(refused & (likely >= maybe))[:-1].any(axis=0)].tolist())
     return tuple(boxes), tuple(match for match in decided[-1] if match.concept_id not in carried)
 
 
@@ -109,28 +113,34 @@ def is_mistakable(memory: Memory, concept_id: int, rules: Rules) -> bool:
     return bool(chance >= _ALIKE * calibration.unsure_probability)
 
 
-def is_refused(match: Match) -> bool:
-    """Whether a negative speaks against it: then it is unknown, whatever the threshold."""
-    return (match.similarity if match.face is None else match.face) <= match.against
-
-
 def _calibration(category: str, rules: Rules) -> Calibration:
     """By which somebody of this category is known."""
     return rules.faces if rules.faces is not None and is_person(category) else rules.calibration
 
 
-def _only_refused(match: Match, rules: Rules) -> bool:
-    """Whether nothing but a negative kept a box from the name: the whole photo shows the same one."""
-    if not is_refused(match):
-        return False
-    score, calibration = match.score, rules.calibration
-    if match.face is not None and rules.faces is not None:
-        score, calibration = match.face, rules.faces
-    return float(probability(np.array(score, np.float32), calibration)) >= calibration.unsure_probability
+def _parts_of_refused(likely: Floats, proven: NDArray[np.bool_], regions: Regions) -> NDArray[np.bool_]:
+    """bool (m, c): n regions that lie in one which a negative keeps from a concept, though it is likelier.
+
+    What is left of somebody who was refused, a head say, looks less like the negative, and no more like the
+    concept. `likely` are probabilities, float32 (m, c), `proven` says where no negative speaks against them.
+    """
+    n, found = len(regions), np.zeros_like(proven)
+    columns = np.flatnonzero((~proven[:n]).any(axis=0))
+    if n > 1 and len(columns):
+        part = shares_inside(regions.xyxy, regions.xyxy) > _PART
+        np.fill_diagonal(part, False)
+        refused = np.where(proven, -1, likely)[:n, columns]
+        found[:n, columns] = (part[:, :, None] & (refused >= likely[:n, None, columns])).any(axis=1)
+    return found
 
 
-def _matches(row: int, chances: Floats, evidence: Evidence, memory: Memory) -> tuple[Match, ...]:
-    """The best candidates of one region, not decided yet; `chances`, float32 (c,), are probabilities."""
+def _matches(
+    row: int, chances: Floats, refused: NDArray[np.bool_], evidence: Evidence, memory: Memory
+) -> tuple[Match, ...]:
+    """The best candidates of one region, not decided yet.
+
+    `chances`, float32 (c,), are probabilities; `refused`, bool (c,), says whom a negative speaks against.
+    """
     similarities = evidence.similarities[row]
     order = np.lexsort((-similarities, -chances))[: CANDIDATES + 1]
     best = order[:CANDIDATES]
@@ -141,6 +151,7 @@ def _matches(row: int, chances: Floats, evidence: Evidence, memory: Memory) -> t
         similarities[best].tolist(),
         evidence.scores[row, best].tolist(),
         evidence.against[row, best].tolist(),
+        refused[best].tolist(),
         strict=True,
     )
     return tuple(
@@ -154,8 +165,9 @@ def _matches(row: int, chances: Floats, evidence: Evidence, memory: Memory) -> t
             decision="unknown",
             score=score,
             against=against,
+            refused=no,
         )
-        for rank, (concept, view, similarity, score, against) in enumerate(columns)
+        for rank, (concept, view, similarity, score, against, no) in enumerate(columns)
     )
 
 
@@ -202,7 +214,7 @@ def _decide(
         else:
             calibration = rules.faces
     decision: Decision = "unknown"
-    if is_refused(best):
+    if best.refused:  # at any threshold
         decision = "unknown"
     elif best.probability >= needed and best.margin >= calibration.margin:
         decision = "accepted"

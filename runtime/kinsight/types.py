@@ -95,6 +95,7 @@ class Match:
     against: float = -1.0  # what must be exceeded for the concept's negatives, -1 where it has none:
     # by the cosine of the faces where there is one, else by the similarity
     face: float | None = None  # cosine of the faces; None where one of them was not seen, or nobody looked
+    refused: bool = False  # a negative speaks against it, or against a likelier region of which it is a part
 
 
 @dataclass(frozen=True, eq=False)

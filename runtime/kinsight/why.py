@@ -13,7 +13,6 @@ from kinsight.recall import (
     is_contradicted,
     is_mistakable,
     is_person,
-    is_refused,
     needed_probability,
 )
 from kinsight.store import Store
@@ -45,7 +44,7 @@ def why_lines(scene: Scene, memory: Memory, rules: Rules) -> list[str]:
             line += f"; a face to compare was not seen, so {best.concept} is a maybe at most"
         if _gave_way(best, rules) and best.concept_id in decided:
             line += f"; another region is nearer to {best.concept}"
-        refused = [match for match in matches[1:] if is_refused(match)]
+        refused = [match for match in matches[1:] if match.refused]
         lines.append("; ".join([line, *(explain(match, rules, needed) for match in refused)]))
     return lines or ["Nobody was taught to this bundle's embedder yet."]
 
@@ -55,8 +54,10 @@ def explain(match: Match, rules: Rules, needed: float) -> str:
     nearest = f"similarity {match.similarity:.2f} to view {match.view_id} of {match.concept}"
     if match.face is not None:
         nearest += f", the faces {match.face:.2f}"
-    if is_refused(match):
-        return f"{nearest}, but {match.against:.2f} to what you said is not {match.concept}: {match.decision}"
+    if match.refused:
+        exceeds = (match.similarity if match.face is None else match.face) > match.against
+        but = "a part of" if exceeds else f"{match.against:.2f} to"
+        return f"{nearest}, but {but} what you said is not {match.concept}: {match.decision}"
     if match.face is None and abs(match.score - match.similarity) >= 0.005:
         nearest += f" ({match.score:.2f} after weighing all that is known of it and who else looks like this)"
     calibration = rules.calibration if match.face is None or rules.faces is None else rules.faces
@@ -104,6 +105,6 @@ def _gave_way(match: Match, rules: Rules) -> bool:
     """Whether only another region's better claim can have made it unknown."""
     return (
         match.decision == "unknown"
-        and not is_refused(match)
+        and not match.refused
         and match.probability >= rules.calibration.unsure_probability
     )
