@@ -83,7 +83,7 @@ def test_both_towers_in_fewer_bits(exported: tuple[Path, Path], tmp_path: Path) 
     photos = draw_identities(tmp_path / "photos", ["red", "green", "blue"], photos=3)
     for part, more in (("embedder", set()), ("text", {"int8 dynamic, tables too"})):
         with pytest.raises(SystemExit) as left:
-            main(["quantise", str(bundle.folder), str(photos), "--part", part, "--thorough"])
+            main(["quantise", str(bundle.folder), str(photos), "--part", part])
         assert not left.value.code
         rows = read_bundle(bundle.folder).parity[f"{part}_candidates"]
         assert rows.keys() == {"fp32", "int8 dynamic", "8-bit weights", "4-bit weights"} | more

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from identities import draw_identities
-from kinsight.bundle import check_hashes, read_bundle
+from kinsight.bundle import check_hashes, pocket_folder, read_bundle
+from kinsight.drawn import draw_scene, individual
 from kinsight.embed import Embedder
+from kinsight.image import save
 from kinsight.session import Session
 from kinsight_export.cli import main
 from kinsight_export.cli.quantise import _with
@@ -225,6 +227,30 @@ def test_identities_that_change_are_counted(own: Path, photos: Path) -> None:
     swapped = [shot for shot in eyes.shots if shot.identity != "red"]
     others = [shot for shot in eyes.shots if shot.identity != "blue"]
     assert identities_changed(swapped, others)[0] > 0
+
+
+@pytest.mark.stress
+def test_the_built_in_bundle_in_fewer_bits(tmp_path: Path) -> None:
+    """Weights that were trained, on twelve drawn individuals: every candidate made, measured and judged."""
+    rng, own = np.random.default_rng(11), tmp_path / "pocket"
+    for number in range(12):
+        one, folder = individual(rng), tmp_path / "photos" / f"{number:02}"
+        folder.mkdir(parents=True)
+        for row in range(4):
+            save(draw_scene([one], rng).pixels, folder / f"{row}.png")
+    shutil.copytree(pocket_folder() or "", own)
+    assert quantise(own, tmp_path / "photos", "--thorough") == 0
+    bundle = read_bundle(own)
+    check_hashes(bundle)
+    rows = {part: bundle.parity[f"{part}_candidates"] for part in ("detector", "embedder", "text")}
+    assert rows["detector"]["int8 static, percentile"]["boxes"] > 0.95
+    assert rows["embedder"]["int8 static, percentile"]["picture_vectors"] > 0.99
+    assert rows["text"]["int8 dynamic"]["words"] > 0.99
+    assert rows["text"]["4-bit weights"]["words"] < rows["text"]["8-bit weights"]["words"]
+    for part, candidates in rows.items():
+        (chosen,) = (row for row in candidates.values() if row["verdict"] == "chosen")
+        assert chosen.get("identities", chosen.get("best_words")) <= 1, part
+        assert chosen["milliseconds"] <= 1.03 * candidates["fp32"]["milliseconds"], part
 
 
 def test_a_folder_without_identities(own: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
