@@ -179,12 +179,15 @@ def test_killed_in_the_middle_of_an_answer(tmp_path: Path) -> None:
             ):
                 "".join(stream)
             assert "".join(worker.generate(HELLO, Generation(max_tokens=3))) == "w0 w1 w2"
-        before = worker.process_id
+        before, begun = worker.process_id, worker.generate(HELLO, LONG)
         assert before is not None and worker._worker is not None
         os.kill(before, signal.SIGKILL)  # between two answers nobody need know
         worker._worker.process.wait()
         assert "".join(worker.generate(HELLO, Generation(max_tokens=3))) == "w0 w1 w2"
         assert worker.process_id not in (None, before)
+        with pytest.raises(ModelError, match="process ended before this answer began"):
+            next(begun)
+        assert not worker._begun
 
 
 def test_more_memory_than_allowed_ends_it(tmp_path: Path) -> None:

@@ -236,10 +236,10 @@ class WorkerLlm(Closing):
 
     def _answer(self, worker: Worker, number: int, tally: Tally) -> Generator[str, None, None]:
         with self._turn.alone():
-            if worker is not self._worker:
-                raise ModelError("the language model's process ended before this answer began", _MEND)
-            worker.ask(number, "run")
             try:
+                if worker is not self._worker:
+                    raise ModelError("the language model's process ended before this answer began", _MEND)
+                worker.ask(number, "run")
                 yield from _pieces(worker, number, tally)
             except (GeneratorExit, KeyboardInterrupt) as end:
                 worker.cancel(number)
