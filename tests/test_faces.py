@@ -127,6 +127,7 @@ def test_not_this_one_goes_by_the_face(host: Assistant, blob_photo: BlobPhoto, c
     host.remember(person(blob_photo, "green", "ann"), Lesson("Ann", "person"))
     refused = person(blob_photo, clothes, "zoe")
     host.refuse(refused, "Ann", 1)
+    assert host.bundle.faces and unlooked(host.store, host.bundle.faces) == []  # kept with the negative
     for body in ("green", "cyan", "yellow"):
         match = best(host, person(blob_photo, body, "ann"))
         assert (match.concept, match.decision) == ("Ann", "accepted"), body
@@ -159,6 +160,7 @@ def test_naming_a_part_of_a_group_keeps_the_faces_of_the_rest(host: Assistant, b
     (group,) = host.album.groups()
     (number,) = [n for n, member in enumerate(group.members, 1) if Path(member.photo.path) == ann]
     host.album.name(group.id, Naming("Ann", (), category="person"), [number])
+    assert host.bundle.faces and unlooked(host.store, host.bundle.faces) == []
     memory, shots = host.memory(), host.album.shots()
     assert memory.negative_face_concepts.tolist() == [1]
     assert np.array_equal(memory.negative_faces[0], shots.faces[photos.index(zoe)][0])

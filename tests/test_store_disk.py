@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kinsight.image import save
-from kinsight.store import Key, Owner, Store, is_encrypted, keys
+from kinsight.store import Key, Store, is_encrypted, keys
 from terminal import Said, Terminal, fine
 from tiny import Blob, draw
 
@@ -107,7 +107,7 @@ def kinsight(
             "remember red.png --name Lala",
             "remember green.png --name Lala --add",
             "remember blue.png --name Tom",
-            "not blue.png Lala --region 1",
+            "not new.png Lala --region 1",
             "album add red.png",
             "edit Tom --category cat",
             "edit Tom --info cat",
@@ -143,8 +143,9 @@ def traces(home: Path, verb: str) -> list[bytes]:
     if not verb.startswith("forget"):
         return []
     with Store.open(home / "store.db") as store:
-        owner: Owner = ("view", 2) if verb == "forget view" else ("negative", 1)
-        return [store.picture(*owner)[-80:], base64.b64encode(store.picture(*owner))[-80:]]
+        seen = store.vectors("tiny-1")
+        vector = seen.views[1] if verb == "forget view" else seen.negatives[0]
+        return [vector.astype("<f4").tobytes(), base64.b64encode(vector.astype("<f4").tobytes())]
 
 
 def line(verb: str, disk: Disk) -> list[str]:

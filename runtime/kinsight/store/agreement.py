@@ -67,9 +67,10 @@ def _contradictions(concept: Concept) -> list[tuple[View, View]]:
 
 def _own_negative(concept: Concept, negative: View, several: bool) -> ConceptError:
     this, name = "one of these" if several else "this", shlex.quote(concept.name)
+    leave = ", or leave it out" if several else ""
     return ConceptError(
         f'you said that {this} is not "{concept.name}": it is negative {negative.id} there',
-        f"if it is, take that back first with `kinsight edit {name} --no-negative {negative.id}`",
+        f"if it is, take that back first with `kinsight edit {name} --no-negative {negative.id}`{leave}",
     )
 
 
