@@ -70,12 +70,18 @@ def test_none_that_keeps_its_limits_is_an_error() -> None:
         choose([candidate("f16", 0.2, 1, 1.0)])
 
 
-def test_a_choice_is_shown_and_drawn(tmp_path: Path) -> None:
+@pytest.mark.parametrize("load", [0.5, 100.0])
+def test_a_choice_is_shown_and_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: float) -> None:
+    """And on a busy machine, that its times are rough."""
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
     choice = choose([F16, candidate("q4", 0.06, 30, 30.0)])
     out = io.StringIO()
     print_choice(choice, out)
     plot_choice(choice, tmp_path / "choice.png")
-    assert "chosen" in out.getvalue()
+    said = " ".join(out.getvalue().split())
+    assert "chosen" in said
+    assert ("100.0 processes want to run on 4 cores: the times are rough" in said) == (load > 6)
     assert (tmp_path / "choice.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from kinsight.errors import ParityError
 from kinsight.evaluate.plot import new_figure, save_figure
 from kinsight_export.gate.report import Report
+from kinsight_export.gate.timing import busy_words
 
 _ALIKE = 1.03  # times within which two times are equal, as a clock has noise, and two sizes
 
@@ -103,7 +104,10 @@ def print_choice(choice: Choice, out: TextIO | None = None) -> None:
         size, time = f"{candidate.megabytes:.1f}", f"{candidate.milliseconds:.1f}"
         share = f"{candidate.milliseconds / baseline:.2f}"
         table.add_row(candidate.name, size, time, share, figures, verdict)
-    Console(file=out, highlight=False).print(table)
+    console = Console(file=out, highlight=False)
+    console.print(table)
+    if words := busy_words():
+        console.print(words)
 
 
 def plot_choice(choice: Choice, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from kinsight_export.gate.report import Fact
 
 ROUNDS = 15
+_BUSY = 1.5  # processes a core that want to run; those that are timed here are one
 
 
 def least_ms(works: Sequence[Callable[[], object]], rounds: int = ROUNDS) -> list[float]:
@@ -22,6 +24,19 @@ def least_ms(works: Sequence[Callable[[], object]], rounds: int = ROUNDS) -> lis
         work()
     took = [[_took(work) for work in works] for _ in range(rounds)]
     return [float(value) * 1e3 for value in np.min(took, axis=0)]
+
+
+def busy_words() -> str:
+    """Says that the times are rough, where other programs wanted to run in the last minute; else ""."""
+    if not hasattr(os, "getloadavg"):  # on Windows
+        return ""
+    load, cores = os.getloadavg()[0], os.cpu_count() or 1
+    if load <= _BUSY * cores:
+        return ""
+    return (
+        f"This machine is busy, {load:.1f} processes want to run on {cores} cores: the times are rough, "
+        "do it again when it is idle."
+    )
 
 
 def _took(work: Callable[[], object]) -> float:
