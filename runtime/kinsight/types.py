@@ -93,7 +93,7 @@ class Match:
     decision: Decision
     score: float = 0.0  # what the probability was read off for: the similarities, less the cohort's
     against: float = -1.0
-    """What the cosine of the faces, or else the similarity, must exceed for the negatives; -1: there are none."""
+    """What the cosine of the faces, or else the similarity, must exceed for the negatives; -1 without any."""
     face: float | None = None  # cosine of the faces; None where one of them was not seen, or nobody looked
     refused: bool = False  # a negative speaks against it, or against a likelier region of which it is a part
 
