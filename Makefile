@@ -68,6 +68,12 @@ kit-quantise: $(READY)  ## Every candidate in fewer bits of the kit's real weigh
 bench: kit-bundle  ## Recognition, answers and stage times on the kit's photos; JSON is each last line.
 	$(BIN)/kinsight --bundle $(KIT_BUNDLE) eval retrieval "$(KIT)/photos/dreambooth" \
 		$(foreach set,scenes break_a_scene mcpl_real,--strangers "$(KIT)/photos/$(set)") --out out/curve.png
+	$(BIN)/kinsight --bundle $(KIT_BUNDLE) eval retrieval --shots 3 "$(KIT)/photos/dreambooth" \
+		$(foreach set,scenes break_a_scene mcpl_real,--strangers "$(KIT)/photos/$(set)")
+	$(BIN)/kinsight --bundle $(KIT_BUNDLE) eval negatives "$(KIT)/photos/dreambooth" --threshold 0 \
+		$(foreach dog,dog dog3 dog6 dog8,--only $(dog))
+	$(BIN)/kinsight --bundle pocket eval negatives
+	$(BIN)/kinsight --bundle pocket eval twins
 	$(BIN)/kinsight --bundle $(KIT_BUNDLE) eval questions --cross-fit "$(KIT)/photos/dreambooth" \
 		$(foreach set,scenes break_a_scene mcpl_real,--strangers "$(KIT)/photos/$(set)")
 	$(BIN)/kinsight --bundle $(KIT_BUNDLE) bench stages "$(KIT)"/photos/dreambooth/*/03.jpg

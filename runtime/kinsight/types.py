@@ -92,8 +92,8 @@ class Match:
     margin: float  # probability minus that of the next concept, -1..1
     decision: Decision
     score: float = 0.0  # what the probability was read off for: the similarities, less the cohort's
-    against: float = -1.0  # what must be exceeded for the concept's negatives, -1 where it has none:
-    # by the cosine of the faces where there is one, else by the similarity
+    against: float = -1.0
+    """What the cosine of the faces, or else the similarity, must exceed for the negatives; -1 without any."""
     face: float | None = None  # cosine of the faces; None where one of them was not seen, or nobody looked
     refused: bool = False  # a negative speaks against it, or against a likelier region of which it is a part
 
