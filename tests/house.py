@@ -108,8 +108,10 @@ class Module:
 
 
 def called(node: ast.Call) -> str:
-    """The last part of what is called."""
-    return ast.unparse(node.func).rpartition(".")[2]
+    """The last part of what is called, "" where that is no name."""
+    if isinstance(node.func, ast.Attribute):
+        return node.func.attr
+    return node.func.id if isinstance(node.func, ast.Name) else ""
 
 
 def room_of(module: str) -> str:

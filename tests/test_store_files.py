@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -190,13 +191,19 @@ def test_an_emptied_file_keeps_the_log_beside_it(path: Path) -> None:
     assert (copy / "store.db-wal").stat().st_size > 0
 
 
+@cache
+def content_of_a_store() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        filled(Path(folder) / "store.db", 2)
+        return (Path(folder) / "store.db").read_bytes()
+
+
 @settings(max_examples=25, deadline=None)
 @given(place=st.floats(0, 1, exclude_max=True), noise=st.binary(min_size=1, max_size=200))
 def test_flipped_bytes_are_an_error_or_no_harm_but_never_a_crash(place: float, noise: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "store.db"
-        filled(path, 2)
-        content = bytearray(path.read_bytes())
+        content = bytearray(content_of_a_store())
         start = int(place * len(content))
         content[start : start + len(noise)] = noise[: len(content) - start]
         path.write_bytes(content)
