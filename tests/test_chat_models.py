@@ -153,6 +153,17 @@ def test_a_model_that_sees_streams_what_no_fact_decides(
     assert chat.last.timings_ms["encode"] > 0
 
 
+def test_somebody_who_is_nobody_is_no_answer(
+    living_with: Living, seeing_part: LlmPart, with_lala: Path, tmp_path: Path
+) -> None:
+    script = saying_of(" Lusty| is| red|.")
+    chat = living_with(replace(seeing_part, file=make_text_gguf(tmp_path / "red.gguf", script))).chat(
+        with_lala
+    )
+    assert "Lusty" not in chat.ask("What colour is she?").text
+    assert chat.note.endswith("it names Lusty, who is nobody")
+
+
 def test_half_a_character_is_no_answer(
     living_with: Living, seeing_part: LlmPart, with_lala: Path, tmp_path: Path
 ) -> None:

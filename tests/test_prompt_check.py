@@ -12,6 +12,7 @@ from kinsight.prompt import (
     fault,
     forbidden_names,
     free_names,
+    garbled,
     made_up,
     misspelled,
     respelt,
@@ -353,3 +354,20 @@ def test_a_name_that_is_nearly_there_is_put_right(text: str, names: list[str], e
 
 def test_a_name_that_was_said_before_is_not_put_again() -> None:
     assert respelt("Isuki sleeps.", "Itsuki is here.", ["Itsuki"], [])[0] == "Isuki sleeps."
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("Csumi is yellow and red.", ["Csumi"]),
+        ("Cbody wears a hat. Cy is lying.", ["Cbody", "Cy"]),
+        ("Cos cost two hor is sitting.", ["Cos"]),
+        ("On the left Cosuty wears a white hat.", ["Cosuty"]),
+        ("Cosima is yellow. Can it be? Children sleep.", []),
+        ("Carrots are on the table, and Cosima likes them.", []),
+        ("A cat is on the left, near Zed, who is blue.", []),
+        ("Carla is her friend.", []),
+    ],
+)
+def test_what_stands_for_somebody_and_is_no_name_is_found(text: str, wrong: list[str]) -> None:
+    assert garbled(text, ["Cosima", "Lumi"], ["Her friend is called Carla."]) == wrong

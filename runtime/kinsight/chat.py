@@ -236,6 +236,8 @@ class Chat:
         names = grounds.free, grounds.forbidden
         if not fault and (made_up := prompt.misspelled(text, *names, grounds.words, usage.withheld)):
             fault = f"it makes up {', '.join(made_up)}"
+        if not fault and (garbled := prompt.garbled(text, grounds.free, (grounds.words, *grounds.forbidden))):
+            fault = f"it names {', '.join(garbled)}, who is nobody"
         return fault or (self._ungrounded(text, grounds) if self._from_words(grounds) else "")
 
     def _from_words(self, grounds: Grounds) -> bool:

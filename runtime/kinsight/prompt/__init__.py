@@ -9,7 +9,7 @@ from kinsight.llm import Picture, Text, Turn
 from kinsight.prompt.check import denies, fault, forbidden_names, free_names, made_up, misspelled, unused
 from kinsight.prompt.facts import Facts, Seen, a_thing, facts_of, notable, place, position, share, wrong_names
 from kinsight.prompt.question import Asked, means_someone, read
-from kinsight.prompt.respell import respelt
+from kinsight.prompt.respell import garbled, respelt
 from kinsight.prompt.say import (
     NOTHING_TOLD,
     facts_words,
@@ -38,6 +38,7 @@ __all__ = [
     "fitting_sentence",
     "forbidden_names",
     "free_names",
+    "garbled",
     "joined",
     "made_up",
     "means_someone",

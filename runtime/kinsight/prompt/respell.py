@@ -11,6 +11,10 @@ from kinsight.prompt.say import ALLOWED, words
 
 LEAST_ALIKE = 0.7
 """Twice the letters in common, of all letters of both: "Isuki" and "Itsuki" have .91."""
+_DOES = (
+    r"(?:\W+\w+){0,3}?\W+"
+    r"(?:is|was|has|does|wears|sits|stands|lies|sleeps|runs|plays|eats|likes|loves|looks|holds|wants|lives)\b"
+)
 _POSSESSIVE = re.compile(r"['’]s$")
 _WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 
@@ -36,6 +40,24 @@ def respelt(text: str, before: str, names: Sequence[str], known: Iterable[str]) 
         wrong = "|".join(re.escape(one) for one in put)
         text = re.sub(rf"(?<!\w)(?:{wrong})(?!\w)", lambda found: put[found[0]], text)
     return text, put
+
+
+def garbled(text: str, names: Sequence[str], known: Iterable[str]) -> list[str]:
+    """What stands for somebody in place of one of the names and is none: "Csumi is yellow", "Cbody sits".
+
+    It is written large, has a name's first letter and does what only somebody does. An ordinary word that is
+    refused so costs no more than the model's own phrasing.
+    """
+    others = ALLOWED.union(*map(words, (*names, *known)))
+    initials = {name[0] for name in names}
+    return [
+        word[0]
+        for word in _WORD.finditer(text)
+        if word[0][0] in initials
+        and word[0][0].isupper()
+        and not others.issuperset(words(word[0]))
+        and re.match(_DOES, text[word.end() :])
+    ]
 
 
 def _alike(text: str, name: str, others: frozenset[str]) -> dict[str, float]:
