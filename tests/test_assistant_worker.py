@@ -19,6 +19,7 @@ from kinsight.errors import ModelError
 from kinsight.home import open_home
 from kinsight.image import decode, encode_jpeg
 from kinsight.llm import Generation, Picture, Text, Turn, WorkerLlm
+from kinsight.llm.worker import Worker
 from kinsight.types import Photo, Pixels
 from talkers import NEEDS_LLAMA_CPP
 from terminal import Terminal
@@ -78,8 +79,19 @@ def test_the_taught_are_encoded_before_they_are_asked_about(apart: Assistant, al
     assert apart.prepare(concept) == 0
 
 
-def test_the_option_of_the_command_line(kinsight: Terminal) -> None:
+def test_the_option_of_the_command_line(kinsight: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Worker] = []
+    really = WorkerLlm._started
+
+    def noted(llm: WorkerLlm) -> Worker:
+        started.append(really(llm))
+        return started[-1]
+
+    monkeypatch.setattr(WorkerLlm, "_started", noted)
     question = "What does Lala like?"
-    apart, here = kinsight("ask", "--worker", question), kinsight("ask", question)
+    here = kinsight("ask", question)
+    assert not started
+    apart = kinsight("ask", "--worker", question)
+    assert [worker.process.returncode for worker in started] == [0]  # it ran, and ended with the assistant
     assert apart.code == here.code == 0
     assert apart.out == here.out

@@ -277,6 +277,20 @@ def test_blobs_stay_under_their_caps_and_drop_the_oldest(tmp_path: Path) -> None
     assert kept._held <= 250
 
 
+def test_memory_holds_no_more_than_its_cap() -> None:
+    """Two of three, of which the one used last stays; and with room made for one more, one."""
+    kept = blobs(None, memory=250)
+    for key in "ab":
+        kept.put(key, key.encode() * 100)
+    assert kept.get("a") == b"a" * 100
+    kept.put("c", b"c" * 100)
+    assert [kept.get(key) for key in "bac"] == [None, b"a" * 100, b"c" * 100]
+    kept.put("c", b"c" * 150)  # in the place of the other one
+    assert kept.get("a") == b"a" * 100
+    assert kept.make_room(150)
+    assert [kept.get(key) for key in "ca"] == [None, b"a" * 100]
+
+
 def test_a_damaged_blob_counts_as_absent(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for turn in range(30):

@@ -40,9 +40,11 @@ class Server:
                 message = receive(requests)
                 if not isinstance(message, Cancel):
                     self._limit.beside_bytes = message.beside_bytes
+                    self._limit.check()  # a large call may be over before the watch looks again
                     self.calls.put(message)
                 elif stream := self._begun.get(message.number):
                     stream.cancel()
+                del message  # whoever waits for the next one holds nothing of this one
         except EOFError:
             os._exit(0)  # whatever is being computed, nobody waits for it
 
@@ -50,6 +52,7 @@ class Server:
         """Answers one call after the other."""
         while call := self.calls.get():
             self.answer(call)
+            del call
 
     def answer(self, call: Call) -> None:
         """Does what one call asks for, and says what came of it."""
@@ -103,11 +106,16 @@ class Limit:
         self._most_bytes = most_bytes
         self.beside_bytes = beside_bytes  # as the other one told last
 
+    def check(self) -> None:
+        """Ends this process where both hold more than they may."""
+        if resident_bytes() + self.beside_bytes > self._most_bytes:
+            os._exit(OVER_MEMORY)
+
     def watch(self) -> None:
-        """Ends this process once both hold more than they may."""
-        while resident_bytes() + self.beside_bytes <= self._most_bytes:
+        """Checks again and again."""
+        while True:
+            self.check()
             time.sleep(_WATCH_S)
-        os._exit(OVER_MEMORY)
 
 
 def main() -> None:
