@@ -433,8 +433,10 @@ def test_the_order_of_finding(installed: Path, folder: Path) -> None:
     pocket = folder
     assert find_bundle("alpha", "beta", installed, pocket) == (installed / "alpha", "asked for with --bundle")
     assert find_bundle(None, "beta", installed, pocket) == (installed / "beta", "named by the device config")
-    found, reason = find_bundle(None, None, installed, pocket)
-    assert found == pocket and reason.startswith("the built-in one, as 2 bundles are in")
+    for name in ("beta", "alpha"):
+        os.utime(installed / name / "bundle.toml")
+        found, reason = find_bundle(None, None, installed, pocket)
+        assert found == installed / name and reason.startswith("of 2 the one installed last in")
     shutil.rmtree(installed / "beta")
     found, reason = find_bundle(None, None, installed, pocket)
     assert found == installed / "alpha" and reason.startswith("the only one in")
@@ -457,28 +459,19 @@ def test_a_choice_is_a_name_or_a_path(installed: Path, folder: Path, monkeypatch
 def test_a_choice_that_is_not_there_lists_what_is(installed: Path, choice: str) -> None:
     with pytest.raises(BundleError, match=rf"no bundle '{choice}': .*--bundle.*alpha, beta"):
         find_bundle(choice, None, installed, None)
-    with pytest.raises(BundleError, match=r"alpha, beta"):
-        find_bundle(None, choice, installed, None)
+    if "/" in choice:
+        with pytest.raises(BundleError, match=r"alpha, beta"):
+            find_bundle(None, choice, installed, None)
 
 
 def test_a_bundle_of_the_device_that_is_not_installed_yet_is_passed_over(
     installed: Path, folder: Path
 ) -> None:
     found, reason = find_bundle(None, "small", installed, folder)
-    assert found == folder
+    assert found.parent == installed
     assert reason.endswith("; the device config names small, get it with `kinsight pull small`")
-    shutil.rmtree(installed / "beta")
-    found, reason = find_bundle(None, "small", installed, folder)
-    assert found == installed / "alpha" and "`kinsight pull small`" in reason
     with pytest.raises(BundleError, match=r"there is no bundle '\./small'"):
         find_bundle(None, "./small", installed, folder)
-
-
-def test_no_choice_among_several_lists_them(installed: Path) -> None:
-    with pytest.raises(
-        BundleError, match=r"2 bundles are in .*bundles and none.*: pass --bundle.*alpha, beta"
-    ):
-        find_bundle(None, None, installed, None)
 
 
 def test_no_bundle_at_all_says_how_to_get_one(tmp_path: Path) -> None:

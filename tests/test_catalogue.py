@@ -455,8 +455,9 @@ def test_the_files_of_a_bundle_are_brought_under_any_name(
         (stick / "below").mkdir(parents=True)
         for number, data in enumerate(served.files.values()):
             (stick / "below" / f"download({number})").write_bytes(data)
+        (stick / "below" / "download(1)").rename(tmp_path / "blob")
+        (stick / "as in a hub's cache").symlink_to(tmp_path / "blob")
         (stick / "holiday.jpg").write_bytes(b"not asked for")
-        (stick / "link").symlink_to("/etc/passwd")
         entry = load_catalogue(tmp_path / "catalogue.toml").entry("tiny")
         bundle, _ = pull(entry, my_home, Order(source=stick), silent)
         check_hashes(bundle)

@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from conftest import BlobPhoto
+from kinsight.config import load_device
 from kinsight.doctor import PACKAGES, Finding, Package, packages, twins
 from kinsight.doctor.board import examine_machine
+from kinsight.doctor.bundles import examine_bundle
+from kinsight.home import open_home
 from kinsight.machine import Machine, this_machine
 from terminal import Terminal, fine
 from tiny import Blob, make_bundle
@@ -233,6 +236,16 @@ def test_packages_that_overwrite_each_other(tmp_path: Path) -> None:
         "pip uninstall -y onnxruntime onnxruntime-gpu && "
         "pip install --no-deps --force-reinstall onnxruntime-gpu"
     )
+    (finding,) = twins([str(tmp_path)], "jetson-orin-nano")  # the package index has none for it
+    assert "force-reinstall" not in finding.mend and "install NVIDIA's wheel" in finding.mend
+
+
+@pytest.mark.parametrize(("memory_mb", "best"), [(600, "look"), (1400, "small"), (90_000, "medium"), (9, "")])
+def test_a_bundle_that_does_not_fit_is_not_recommended(home: Path, memory_mb: int, best: str) -> None:
+    config = replace(load_device("laptop-cpu"), memory_mb=memory_mb, bundle="medium")
+    finding = next(examine_bundle(open_home(home), config, None, False))
+    assert finding.mend == (f"kinsight pull {best}" if best else "free some space, or allow more memory")
+    assert (f"; {best} does" in finding.words) == (best in ("look", "small"))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,10 +21,12 @@ from kinsight.bundle import check_hashes, read_bundle, verify_bundle
 from kinsight.catalogue import Order, load_catalogue, pull, remove
 from kinsight.catalogue.download import Patience, _next
 from kinsight.catalogue.entries import RemoteFile
+from kinsight.doctor.bundles import examine_downloads
 from kinsight.errors import PullError
 from kinsight.home import Home, open_home
 from standin import REVISION, Served, offer, serving
 from terminal import Terminal, fine
+from tiny import make_bundle
 
 HASTY = Patience(tries=3, first_wait=0.0, longest_wait=0.0)
 QUICK = Order(patience=HASTY)
@@ -181,7 +184,8 @@ def test_a_disk_that_is_too_small_is_said_before_anything_is_asked_for(
     huge = catalogue.read_text().replace(f"bytes = {size}\n", f"bytes = {1 << 40}\n")
     catalogue.write_text(huge)
     with pytest.raises(
-        PullError, match=r"1099\.\d GB are to be written, and the disk has .* free: free some"
+        PullError,
+        match=r"1099\.\d GB are to be written and 100 MB kept free, .* free: free some",
     ):
         pull(load_catalogue(catalogue).entry("tiny"), my_home, QUICK, silent)
     assert served.log == [] and left(my_home) == []
@@ -197,6 +201,46 @@ def test_a_disk_that_fills_up_keeps_what_is_there(
     assert "cannot be written (File too large): free some space and run the same command again" in line
     pull(load_catalogue(catalogue).entry("tiny"), my_home, QUICK, silent)
     assert any(headers.get("range") == "bytes=30000-" for _, headers in served.log)
+
+
+def test_what_a_stopped_pull_leaves_is_said_and_can_be_deleted(
+    served: Served, catalogue: Path, my_home: Home, kinsight: Terminal
+) -> None:
+    assert list(examine_downloads(my_home)) == []
+    with files_up_to(30_000):
+        kinsight("pull", "tiny", "--catalogue", catalogue)
+    (found,) = examine_downloads(my_home)
+    assert found.state == "note" and "kinsight models clean deletes it" in found.mend
+    assert "0 MB are free again" in fine(kinsight("models", "clean")).out
+    assert left(my_home) == [] and list(examine_downloads(my_home)) == []
+    fine(kinsight("pull", "tiny", "--no-try", "--catalogue", catalogue))
+    assert not any("range" in headers for _, headers in served.log)
+
+
+def test_a_long_download_tells_its_progress_without_a_terminal_too(
+    served: Served, catalogue: Path, kinsight: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seconds, more in ((15.0, False), (0.0, True)):
+        monkeypatch.setattr("kinsight.cli.pulling._EVERY_LINE", seconds)
+        monkeypatch.setattr("kinsight.catalogue.download._CHUNK", 10_000)
+        said = fine(kinsight("pull", "tiny", "--no-try", "--again", "--catalogue", catalogue))
+        lines = [line for line in said.err.splitlines() if re.match(r"\S+: \d+ of \d+ MB", line)]
+        assert (len(lines) > len(served.files)) == more and len(lines) >= len(served.files)
+        fine(kinsight("models", "remove", "tiny"))
+
+
+def test_which_bundle_is_used_is_said_where_it_is_another(
+    catalogue: Path, my_home: Home, kinsight: Terminal, tmp_path: Path
+) -> None:
+    make_bundle(my_home.bundles / "mine")
+    said = fine(kinsight("pull", "tiny", "--no-try", "--catalogue", catalogue))
+    assert "is used where none is asked for" not in said.err  # the one installed last
+    device = Path(__file__).parents[1] / "device_configs" / "laptop-cpu.toml"
+    own = tmp_path / "own.toml"
+    own.write_text(device.read_text().replace('bundle = "small"', 'bundle = "mine"'))
+    said = fine(kinsight("pull", "tiny", "--no-try", "--catalogue", catalogue, "--device", own))
+    assert "mine is used where none is asked for (named by the device config)" in said.err
+    assert "--bundle tiny" in said.err
 
 
 def test_a_busy_server_and_a_connection_that_breaks_are_asked_again(

@@ -1,4 +1,4 @@
-"""Finds the bundle to use: the one asked for, the device's, the only one installed, or pocket."""
+"""Finds the bundle to use: the one asked for, the device's, the one installed last, or pocket."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ def find_bundle(
             if device_bundle != expanded(device_bundle).name:
                 raise
         wanted = f"; the device config names {device_bundle}, get it with `kinsight pull {device_bundle}`"
-    if len(installed) == 1:
-        return bundles_folder / installed[0], f"the only one in {bundles_folder}{wanted}"
-    found = f"{len(installed) or 'no'} bundles are in {bundles_folder}"
+    if installed:
+        last = max(installed, key=lambda name: (bundles_folder / name / BUNDLE_TOML).stat().st_mtime_ns)
+        which = "the only one" if len(installed) == 1 else f"of {len(installed)} the one installed last"
+        return bundles_folder / last, f"{which} in {bundles_folder}{wanted}"
+    found = f"no bundles are in {bundles_folder}"
     if pocket:
         return pocket, f"the built-in one, as {found} and none was asked for{wanted}"
     raise BundleError(f"{found} and none was asked for{wanted}", _how_to_get(installed))

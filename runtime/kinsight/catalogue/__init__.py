@@ -2,7 +2,7 @@
 
 from kinsight.catalogue.entries import Catalogue, Entry, Part, Recipe, RemoteFile, load_catalogue
 from kinsight.catalogue.fit import Fit, fit
-from kinsight.catalogue.install import Order, add, pull, remove
+from kinsight.catalogue.install import Order, add, clean, pull, remove
 from kinsight.catalogue.smoke import Trial, try_bundle
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "RemoteFile",
     "Trial",
     "add",
+    "clean",
     "fit",
     "load_catalogue",
     "pull",

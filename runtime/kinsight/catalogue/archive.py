@@ -51,22 +51,24 @@ class Source:
     read: Callable[
         [], Iterator[tuple[str, IO[bytes]]]
     ]  # every file once, in the order that suits the archive
+    links: frozenset[str] = frozenset()  # which of them are links of a folder, that may lead anywhere
 
     def extract_bundle(self, folder: Path) -> None:
         """Writes the files that lie beside the only bundle.toml into `folder`."""
-        heads = [name for name in self.sizes if name.rpartition("/")[2] == BUNDLE_TOML]
+        own = self.sizes.keys() - self.links
+        heads = [name for name in own if name.rpartition("/")[2] == BUNDLE_TOML]
         if len(heads) != 1:
             raise PullError(
                 f"{self.path} holds {len(heads) or 'no'} bundles",
                 f"name one with a single {BUNDLE_TOML} in it",
             )
         root = heads[0].removesuffix(BUNDLE_TOML)
-        inner = [name for name in self.sizes if name.startswith(root)]
+        inner = {name for name in own if name.startswith(root)}
         if len(inner) > _MOST_IN_A_BUNDLE:
             raise PullError(f"{self.path} holds {len(inner)} files beside its {BUNDLE_TOML}", _TRUSTED)
         with _damage(self.path):
             for name, data in self.read():
-                if name.startswith(root):
+                if name in inner:
                     target = folder / name.removeprefix(root)
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with target.open("xb") as out:
@@ -121,19 +123,17 @@ def open_source(path: str | Path) -> Source:
 
 
 def _folder(path: Path) -> Source:
-    files = {
-        file.relative_to(path).as_posix(): file
-        for file in sorted(path.rglob("*"))
-        if file.is_file() and not file.is_symlink()
-    }
+    """Links to files are there too, as in a hub's cache: what has a wanted hash may come from anywhere."""
+    files = {file.relative_to(path).as_posix(): file for file in sorted(path.rglob("*")) if file.is_file()}
     sizes = {name: file.stat().st_size for name, file in files.items()}
+    links = frozenset(name for name, file in files.items() if file.is_symlink())
 
     def read() -> Iterator[tuple[str, IO[bytes]]]:
         for name, file in files.items():
             with file.open("rb") as data:
                 yield name, data
 
-    return Source(path, sizes, read)
+    return Source(path, sizes, read, links)
 
 
 def _zip(path: Path) -> Source:

@@ -241,7 +241,8 @@ def _check_room(file: RemoteFile, partial: _Partial, total: int) -> None:
     free = shutil.disk_usage(partial.path.parent).free
     if total - partial.size + RESERVE > free:
         raise PullError(
-            f"{file.name} needs {(total - partial.size) / 1e6:.0f} MB, the disk has {free / 1e6:.0f} MB free",
+            f"{file.name} needs {(total - partial.size) / 1e6:.0f} MB and {RESERVE / 1e6:.0f} MB kept free, "
+            f"the disk has {free / 1e6:.0f} MB free",
             "free some space, or keep your data on another disk with --home",
         )
 

@@ -33,7 +33,8 @@ class Fit:
         if self.memory > self.allowed:
             faults.append(f"takes {gigabytes(self.memory)} of memory, {gigabytes(self.allowed)} are allowed")
         if self.disk + RESERVE > self.free:
-            faults.append(f"needs {gigabytes(self.disk)} on the disk, {gigabytes(self.free)} are free")
+            needs = f"needs {gigabytes(self.disk)} on the disk and {gigabytes(RESERVE)} kept free"
+            faults.append(f"{needs}, {gigabytes(self.free)} are free")
         return f"no: {', '.join(faults)}" if faults else "yes"
 
 

@@ -103,6 +103,20 @@ def remove(name: str, home: Home) -> int:
         return size
 
 
+def clean(home: Home) -> int:
+    """Deletes what was downloaded and not installed; how many bytes that frees."""
+    with alone(home):
+        shelf = Shelf(home)
+        size = shelf.size()
+        try:
+            for file in shelf.folder.iterdir():
+                file.unlink()
+        except OSError as cause:
+            problem = f"{shelf.folder} cannot be emptied ({cause.strerror})"
+            raise PullError(problem, "empty it yourself") from None
+        return size
+
+
 def mirrored(url: str, mirror: str | None) -> str:
     """The address on a mirror, which has the same paths as the server that it mirrors."""
     if mirror is None:
@@ -149,7 +163,8 @@ def _require_room(needed: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if needed + RESERVE > free:
         raise PullError(
-            f"{gigabytes(needed)} are to be written, and the disk has {gigabytes(free)} free",
+            f"{gigabytes(needed)} are to be written and {gigabytes(RESERVE)} kept free, and the disk has "
+            f"{gigabytes(free)} free",
             "free some space, choose a smaller bundle, or keep your data on another disk with --home",
         )
 

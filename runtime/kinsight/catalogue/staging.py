@@ -55,6 +55,10 @@ class Shelf:
                 return path.stat().st_size
         return 0
 
+    def size(self) -> int:
+        """Bytes that lie here."""
+        return sum(file.stat().st_size for file in self.folder.iterdir())
+
     def clear(self, hashes: set[str]) -> None:
         """Removes what is installed now."""
         for sha256 in hashes:

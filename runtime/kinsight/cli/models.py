@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kinsight.cli.desk import AS_JSON, Desk, desk_options, pass_desk
-from kinsight.cli.pulling import A_FILE, CATALOGUE, fit_of, say_calibration, tried
+from kinsight.cli.pulling import A_FILE, CATALOGUE, fit_of, say_calibration, say_what_is_used, tried
 from kinsight.cli.show import columns, print_json, say
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def add(context: click.Context, desk: Desk, path: Path, replace: bool, untried: 
     bundle = bring(path, desk.opened_home(), replace)
     say(f"{bundle.name} is installed in {bundle.folder}.")
     well = untried or tried(desk, bundle)
+    say_what_is_used(desk, bundle)
     say_calibration(desk, bundle)
     context.exit(0 if well else 1)
 
@@ -126,6 +127,15 @@ def remove(desk: Desk, name: str) -> None:
 
     freed = delete(name, desk.opened_home())
     say(f"{name} is removed, {freed / 1e6:.0f} MB are free again.")
+
+
+@models.command(epilog="Example: kinsight models clean")
+@pass_desk
+def clean(desk: Desk) -> None:
+    """Delete the downloads that no bundle was made of yet; `pull` would go on with them."""
+    from kinsight.catalogue import clean as clear
+
+    say(f"{clear(desk.opened_home()) / 1e6:.0f} MB are free again.")
 
 
 for _verb in models.commands.values():

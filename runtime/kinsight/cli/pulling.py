@@ -30,6 +30,7 @@ CATALOGUE = click.option(
     help="Another catalogue than that of kinsight.",
 )
 _EVERY = 0.2  # seconds between two lines of progress on a terminal
+_EVERY_LINE = 15.0  # elsewhere
 
 
 @dataclass
@@ -106,12 +107,13 @@ def pull(context: click.Context, desk: Desk, name: str) -> None:
         print_json({**shape, "tried": None if asked.untried else well})
     else:
         say(f"{bundle.name} is {'installed' if fresh else 'installed already'} in {bundle.folder}.")
+        say_what_is_used(desk, bundle)
         say_calibration(desk, bundle)
     context.exit(0 if well else 1)
 
 
 class Meter:
-    """Says how far a download is: rewritten in place on a terminal, else a line when a file is done."""
+    """Says how far a download is: rewritten in place on a terminal, else a line now and then."""
 
     def __init__(self, desk: Desk) -> None:
         self._quiet = desk.quiet or desk.as_json
@@ -130,8 +132,9 @@ class Meter:
         """As `Told`."""
         now = time.monotonic()
         if file != self._file:
-            self._file, self._at, self._done, self._said = file, now, done, 0.0
-        if self._quiet or (done < total and (not self._terminal or now - self._said < _EVERY)):
+            self._file, self._at, self._done = file, now, done
+            self._said = 0.0 if self._terminal else now
+        if self._quiet or (done < total and now - self._said < (_EVERY if self._terminal else _EVERY_LINE)):
             return
         self._said = now
         line = f"{file}: {done / 1e6:.0f} of {total / 1e6:.0f} MB{self._pace(now, done, total)}"
@@ -174,6 +177,21 @@ def tried(desk: Desk, bundle: Bundle) -> bool:
     if run.returncode:
         desk.note(f"it stays installed; `kinsight models remove {bundle.name}` removes it")
     return run.returncode == 0
+
+
+def say_what_is_used(desk: Desk, bundle: Bundle) -> None:
+    """Says where another bundle than this one is used unless it is asked for."""
+    from kinsight.bundle import find_bundle, pocket_folder
+    from kinsight.config import load_device
+
+    home = desk.opened_home()
+    used, reason = find_bundle(
+        None, load_device(desk.device, home.cache).bundle, home.bundles, pocket_folder()
+    )
+    if used != bundle.folder:
+        desk.note(
+            f"{used.name} is used where none is asked for ({reason}): this one with --bundle {bundle.name}"
+        )
 
 
 def say_calibration(desk: Desk, bundle: Bundle) -> None:

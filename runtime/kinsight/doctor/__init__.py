@@ -10,7 +10,7 @@ from pathlib import Path
 from kinsight.catalogue.fit import gigabytes
 from kinsight.config import load_device
 from kinsight.doctor.board import examine_machine
-from kinsight.doctor.bundles import examine_bundle, examine_device
+from kinsight.doctor.bundles import examine_bundle, examine_device, examine_downloads
 from kinsight.doctor.findings import Finding, State, broken, skipped
 from kinsight.doctor.packages import PACKAGES, Package, packages, twins
 from kinsight.errors import ConfigError, KinsightError, VaultError
@@ -29,7 +29,7 @@ def examine(home: Path | None, bundle: str | None, device: str | None, verify: b
         _python(),
         *examine_machine(machine),
         *packages(PACKAGES, _name_of(device, machine)),
-        *twins(),
+        *twins(device=_name_of(device, machine)),
     ]
     loaded = {finding.what for finding in findings if finding.state == "well"}
     opened = config = None
@@ -43,6 +43,7 @@ def examine(home: Path | None, bundle: str | None, device: str | None, verify: b
         config = load_device(device, machine=machine)
         findings.append(examine_device(config) if {"onnxruntime", "numpy"} <= loaded else skipped("device"))
         if opened:
+            findings += examine_downloads(opened)
             findings += examine_bundle(opened, config, bundle, verify)
     except KinsightError as error:
         findings.append(broken("device" if config is None else "bundle", error))

@@ -16,6 +16,7 @@ from kinsight.bundle import (
 from kinsight.catalogue import fit, load_catalogue
 from kinsight.catalogue.fit import gigabytes
 from kinsight.catalogue.install import missing_bytes
+from kinsight.catalogue.staging import Shelf
 from kinsight.config import DeviceConfig
 from kinsight.doctor.findings import Finding
 from kinsight.home import Home
@@ -72,14 +73,37 @@ def examine_bundle(home: Home, config: DeviceConfig, choice: str | None, verify:
 
 
 def _of_the_device(home: Home, config: DeviceConfig, choice: str | None) -> Iterator[Finding]:
-    """The bundle that the device config names, where it is not installed yet, and whether it fits."""
+    """The bundle that the device config names, where it is not installed yet, and whether it fits.
+
+    Where it does not, the largest one that does.
+    """
     if choice or not config.bundle or config.bundle in (*installed_bundles(home.bundles), "pocket"):
         return
-    entry = load_catalogue().entries.get(config.bundle)
-    if entry:
-        fits = fit(entry.size, missing_bytes(entry, home), config, home.folder)
-        words = f"{entry.name}, which is made for this device, is not installed; does it fit? {fits.words}"
-        yield Finding("bundle to pull", "note", words, f"kinsight pull {entry.name}")
+    entries = load_catalogue().entries
+    if config.bundle not in entries:
+        return
+    fits = {
+        name: fit(entry.size, missing_bytes(entry, home), config, home.folder)
+        for name, entry in entries.items()
+    }
+    named = fits[config.bundle]
+    words = f"{config.bundle}, which is made for this device, is not installed; does it fit? {named.words}"
+    small_enough = [name for name, one in fits.items() if one.fits]
+    best = max(small_enough, key=lambda name: entries[name].size, default="")
+    if named.fits or not best:
+        mend = f"kinsight pull {config.bundle}" if named.fits else "free some space, or allow more memory"
+        yield Finding("bundle to pull", "note", words, mend)
+    else:
+        yield Finding("bundle to pull", "note", f"{words}; {best} does", f"kinsight pull {best}")
+
+
+def examine_downloads(home: Home) -> Iterator[Finding]:
+    """What was downloaded and not installed."""
+    size = Shelf(home).size()
+    if size:
+        words = f"{gigabytes(size)} of a pull that was not ended"
+        mend = "kinsight pull NAME goes on with it, kinsight models clean deletes it"
+        yield Finding("downloads", "note", words, mend)
 
 
 def _memory(bundle: Bundle, config: DeviceConfig) -> Finding:

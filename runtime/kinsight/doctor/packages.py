@@ -77,10 +77,10 @@ def packages(wanted: Sequence[Package], device: str = "") -> list[Finding]:
     ]
 
 
-def twins(folders: Sequence[str] | None = None) -> list[Finding]:
+def twins(folders: Sequence[str] | None = None, device: str = "") -> list[Finding]:
     """Distributions that write into the same folder: the one that was installed last is damaged by the other.
 
-    `folders` are searched in the place of sys.path.
+    `folders` are searched in the place of sys.path; `device` is the name of the device config.
     """
     found = metadata.distributions(path=list(sys.path if folders is None else folders))
     there = {(row.metadata["Name"] or "").lower() for row in found}
@@ -90,6 +90,10 @@ def twins(folders: Sequence[str] | None = None) -> list[Finding]:
         if len(both) > 1:
             words = f"{' and '.join(both)} are both installed and overwrite each other"
             mend = f"pip uninstall -y {' '.join(both)} && pip install --no-deps --force-reinstall {both[-1]}"
+            if device.startswith("jetson") and module == "onnxruntime":  # the package index has none for it
+                mend = (
+                    f"pip uninstall -y {' '.join(both)}, then install NVIDIA's wheel (docs/install/jetson.md)"
+                )
             findings.append(Finding(module, "note", words, mend))
     return findings
 
