@@ -25,7 +25,7 @@ FLOORS = {
     "engines": {"session", "llm", "index", "store", "image"},
     "stages": {
         *("detect", "embed", "evidence", "recall", "why", "prompt", "teach", "marks", "chat", "album"),
-        *("advice", "exchange", "faces", "memory", "seek"),
+        *("advice", "exchange", "faces", "foresight", "memory", "seek"),
     },
     "the product": {"assistant"},
     "about the product": {"evaluate", "bench", "catalogue", "doctor", "demo", "drawn"},

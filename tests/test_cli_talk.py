@@ -12,9 +12,8 @@ import pytest
 
 from conftest import BlobPhoto
 from kinsight import Assistant
-from kinsight.llm.memory import resident_bytes
 from kinsight.types import answer_json
-from terminal import ONE_THREAD, Terminal, fine
+from terminal import Terminal, fine
 from tiny import Blob
 
 pytestmark = pytest.mark.llm
@@ -157,22 +156,6 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_chat(
     fine(kinsight("chat", blob_photo([RED])))
     assert isinstance(sys.stdout, Impatient)
     assert sys.stdout.getvalue() == "\n(stopped)\nNo, I don't see Tom in this photo.\n"
-
-
-@pytest.mark.parametrize("verb", [["ask", "{photo}", "What is this?"], ["chat", "{photo}"]])
-def test_too_little_memory_is_said_before_anything_else(
-    kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto, verb: list[str]
-) -> None:
-    """With figures and a mend."""
-    photo, device = str(blob_photo([RED])), kinsight.home.with_name("small.toml")
-    looked = resident_bytes() >> 20  # in this process the models that see are loaded already
-    device.write_text(ONE_THREAD.replace("4096", str(looked + 4)), encoding="utf-8")
-    said = kinsight("--device", device, *(word.format(photo=photo) for word in verb))
-    assert (said.code, said.out) == (1, "")
-    wanted = (
-        rf"would take \d+ MiB \(.*this process \d+.*\), but memory_mb .* is {looked + 4}: .*set memory_mb"
-    )
-    assert re.search(wanted, said.err.splitlines()[-1])
 
 
 def test_an_error_ends_the_answer_and_not_the_chat(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -17,7 +18,7 @@ from kinsight.config import DeviceConfig
 from kinsight.errors import ModelError
 from kinsight.llm import Generation, Text, Turn, load_llm
 from kinsight.llm.header import read_header
-from kinsight.llm.memory import MIB, budget_of, check_memory, kept_bytes, resident_bytes
+from kinsight.llm.memory import MIB, Beside, budget_of, check_memory, kept_bytes, resident_bytes
 from kinsight.llm.native import library
 from talkers import NEEDS_LLAMA_CPP, device, part
 from tiny_gguf import make_text_gguf
@@ -77,8 +78,38 @@ def test_too_much_is_refused_with_figures_and_the_nearest_choice(pocket: LlmPart
     check_memory(pocket, small)
     with pytest.raises(ModelError, match=r"set context = \d+ in the bundle's \[llm\]$"):
         check_memory(replace(pocket, context=16384), small)
-    with pytest.raises(ModelError, match=r"use a smaller bundle, or set memory_mb = \d+$"):
+    copied = "in a copy of the device config test and name that with --device"
+    with pytest.raises(ModelError, match=rf"use a smaller bundle, or set memory_mb = \d+ {copied}$"):
         check_memory(pocket, allowing(64))
+
+
+def test_what_is_advised_has_room_to_spare(pocket: LlmPart) -> None:
+    """In whole steps; and no setting is advised that fits only if nothing comes beside it."""
+    told = budget_of(pocket, device()).total
+    for spare in (0, 10 * MIB, 50 * MIB):
+        with pytest.raises(ModelError) as refused:
+            check_memory(pocket, allowing(64), Beside(spare=spare))
+        found = re.search(r"set memory_mb = (\d+)", refused.value.mend)
+        assert found and int(found[1]) % 16 == 0
+        assert 4 * MIB <= int(found[1]) * MIB - told - spare < 21 * MIB
+    tight = allowing(told // MIB - 4)
+    for spare, shrinks in ((0, True), (20 * MIB, False)):
+        with pytest.raises(ModelError) as refused:
+            check_memory(pocket, tight, Beside(spare=spare))
+        assert refused.value.mend.startswith("set kv_type") == shrinks
+
+
+def test_too_little_by_less_than_one_is_said_as_too_little(
+    pocket: LlmPart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = resident_bytes()
+    monkeypatch.setattr("kinsight.llm.memory.resident_bytes", lambda: here)
+    told = budget_of(pocket, device()).total
+    short = -told % MIB or MIB
+    beside = Beside(coming=short + 1)  # by a byte more than a whole number
+    allowed = (told + short) // MIB
+    with pytest.raises(ModelError, match=rf"would take {allowed + 1} MiB .* is {allowed}: "):
+        check_memory(pocket, allowing(allowed), beside)
 
 
 def test_it_is_refused_before_anything_is_loaded(pocket: LlmPart) -> None:

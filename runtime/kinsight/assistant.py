@@ -5,19 +5,12 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kinsight.bundle import (
-    Bundle,
-    find_bundle,
-    pocket_folder,
-    read_bundle,
-    read_cohort,
-    verify_bundle,
-)
+from kinsight.bundle import Bundle, find_bundle, pocket_folder, read_bundle, read_cohort, verify_bundle
 from kinsight.closing import Closing
 from kinsight.config import DeviceConfig, load_device
 from kinsight.errors import BundleError, MissingPackage, ModelError
@@ -27,7 +20,7 @@ from kinsight.image import FaceModels, decode, load
 from kinsight.memory import read_memory
 from kinsight.recall import Rules, recall
 from kinsight.store import Forgotten, KeySource, Store, Vectors
-from kinsight.types import Answer, Box, Concept, Floats, Photo, Pixels, Regions, Scene
+from kinsight.types import Answer, Box, Concept, Eyed, Floats, Photo, Pixels, Regions, Scene
 
 if TYPE_CHECKING:
     from kinsight.advice import Telling
@@ -62,16 +55,6 @@ class Choices:
     device: str | None = None
     key: KeySource | None = None  # of an encrypted store; None: $KINSIGHT_KEY_FILE names it
     worker: bool = False  # the language model runs in a process of its own
-
-
-@dataclass(frozen=True, eq=False)
-class Eyed:
-    """What the vision models made of a photo, before anybody is recognised."""
-
-    regions: Regions
-    vectors: Floats  # float32 (n + 1, dim), unit length: the regions, then the whole photo
-    timings_ms: dict[str, float] = field(default_factory=dict)  # detect, embed, faces; milliseconds
-    faces: Floats | None = None  # float32 (n + 1, face dim), zeros where none is seen; None: nobody looked
 
 
 class Assistant(Closing):
@@ -149,7 +132,10 @@ class Assistant(Closing):
 
     @cached_property
     def llm(self) -> Llm | WorkerLlm:
-        """The bundle's language model, loaded after what sees; MissingPackage without llama-cpp-python."""
+        """The bundle's language model, loaded after what sees; MissingPackage without llama-cpp-python.
+
+        The first look after it closes it, so that its memory is counted anew: take it from here every time.
+        """
         from kinsight.llm import WorkerLlm, load_llm
 
         load = WorkerLlm if self._worker else load_llm
@@ -308,10 +294,21 @@ class Assistant(Closing):
         return self.chat(photo).caption()
 
     def chat(self, photo: Photo | str | Path | None = None) -> Chat:
-        """A conversation, about one photo or about none."""
+        """A conversation, about one photo or about none; raises as `check_llm` where there is a photo."""
         from kinsight.chat import Chat
 
+        if photo is not None and self.bundle.llm:
+            self.check_llm(photo)
         return Chat(self, self.look(photo) if photo is not None else None)
+
+    def check_llm(self, photo: Photo | str | Path | None = None) -> None:
+        """Raises what answering would for want of a language model or memory, before anything is loaded."""
+        from kinsight.foresight import ahead
+        from kinsight.llm import check_llm
+
+        if "llm" not in self.__dict__:
+            part = self.bundle.language_model
+            check_llm(part, self.device, ahead(self.bundle, photo, self.__dict__, self._worker))
 
     def reference_picture(self, concept: Concept) -> Pixels | None:
         """The first view of a concept, uint8 (h, w, 3) RGB; None where it has none."""

@@ -74,6 +74,7 @@ def _start(file: Path, device: DeviceConfig, providers: Sequence[str]) -> onnxru
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = device.threads
     options.log_severity_level = _ERRORS_ONLY
+    options.enable_mem_pattern = False  # it keeps a second block of memory for every number of crops
     settings = [dict(device.provider_options.get(name, {})) for name in providers]
     return onnxruntime.InferenceSession(
         str(file), options, providers=list(providers), provider_options=settings

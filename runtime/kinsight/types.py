@@ -73,6 +73,16 @@ class Regions:
 
 
 @dataclass(frozen=True, eq=False)
+class Eyed:
+    """What the vision models made of a photo, before anybody is recognised."""
+
+    regions: Regions
+    vectors: Floats  # float32 (n + 1, dim), unit length: the regions, then the whole photo
+    timings_ms: dict[str, float] = field(default_factory=dict)  # detect, embed, faces; milliseconds
+    faces: Floats | None = None  # float32 (n + 1, face dim), zeros where none is seen; None: nobody looked
+
+
+@dataclass(frozen=True, eq=False)
 class ClassVectors:
     """What a detector is to look for, where it is told so in vectors."""
 

@@ -96,11 +96,8 @@ def _photo_and_question(words: tuple[str, ...]) -> tuple[Path | None, str]:
 
 def _talk(desk: Desk, assistant: Assistant, photo: Path | None) -> Chat:
     """A conversation; without a language model, or the memory for it, nothing else is of use."""
-    from kinsight.llm import check_llm
-
-    part = assistant.bundle.language_model
-    check_llm(part, assistant.device)
-    if part.sees == "nothing" and photo:
+    assistant.check_llm(photo)
+    if assistant.bundle.language_model.sees == "nothing" and photo:
         desk.choice(BLIND)
     return assistant.chat(photo)
 

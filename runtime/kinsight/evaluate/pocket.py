@@ -16,7 +16,6 @@ from kinsight.drawn.album import Album, Query, write_album
 from kinsight.errors import RegionError
 from kinsight.evaluate.judging import Kind, Reply, claims, has_words, right
 from kinsight.evaluate.shots import Progress, counted
-from kinsight.llm import check_llm
 from kinsight.metrics import (
     absent_naming_rate,
     caption_name_scores,
@@ -88,7 +87,7 @@ class PocketBench:
         """
         started = time.perf_counter()
         llm = self._assistant.bundle.language_model
-        check_llm(llm, self._assistant.device)
+        self._assistant.check_llm()
         taught, seen = write_album(self._album, folder)
         self._teach(taught)
         for row, path in enumerate(counted(self._progress, "pictures asked about", seen)):

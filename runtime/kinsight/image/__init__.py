@@ -19,6 +19,7 @@ from kinsight.image.codec import (
     load,
     read_file,
     save,
+    stored_pixels,
 )
 from kinsight.image.draw import Mark, annotate, contact_sheet
 from kinsight.image.faces import Face, FaceModels
@@ -50,5 +51,6 @@ __all__ = [
     "save",
     "sharpness",
     "sketch",
+    "stored_pixels",
     "thumbnail",
 ]

@@ -80,6 +80,12 @@ def read_file(path: str | Path) -> bytes:
         raise PhotoError(f"cannot read {name} ({words})", "check the path and who may read it") from None
 
 
+def stored_pixels(path: str | Path) -> int:
+    """How many pixels a picture file holds, not decoded; 0 where only decoding tells. Raises as `load`."""
+    header = read_header(read_file(path), str(path))
+    return header.width * header.height
+
+
 def decode(data: bytes, name: str = "") -> Photo:
     """Decodes a picture file to upright RGB; the transparent becomes white, 16 bits become 8.
 

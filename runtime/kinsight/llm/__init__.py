@@ -2,7 +2,7 @@
 
 from kinsight.llm.engine import Llm, check_llm, load_llm
 from kinsight.llm.judging import LETTERS, YES_NO, Choices, Score
-from kinsight.llm.memory import Held
+from kinsight.llm.memory import Beside, Held
 from kinsight.llm.pictures import PictureCost
 from kinsight.llm.stream import Stream
 from kinsight.llm.turns import Control, Ended, Generation, Part, Picture, Role, Text, Turn, Usage
@@ -11,6 +11,7 @@ from kinsight.llm.worker import WorkerLlm
 __all__ = [
     "LETTERS",
     "YES_NO",
+    "Beside",
     "Choices",
     "Control",
     "Ended",

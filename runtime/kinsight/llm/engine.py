@@ -17,7 +17,7 @@ from kinsight.llm.bare import bare_decode
 from kinsight.llm.blobs import Blobs
 from kinsight.llm.context import Context
 from kinsight.llm.judging import YES_NO, Choices, Judge, Score
-from kinsight.llm.memory import Held, check_memory, kept_bytes, peak_bytes
+from kinsight.llm.memory import ALONE, Beside, Held, check_memory, kept_bytes, peak_bytes
 from kinsight.llm.model import Model
 from kinsight.llm.native import MEND_FILE, PACKAGE, check_installed, library
 from kinsight.llm.picking import Picker
@@ -53,13 +53,13 @@ def load_llm(part: LlmPart, device: DeviceConfig, cache: Path | None = None, bes
     return Llm(_capped(part, device), device, cache, beside_bytes)
 
 
-def check_llm(part: LlmPart, device: DeviceConfig, beside_bytes: int = 0) -> None:
+def check_llm(part: LlmPart, device: DeviceConfig, beside: Beside = ALONE) -> None:
     """Raises what loading would raise at once, and loads nothing: for those who do other things before.
 
-    What these take is not known here, so loading may still find that it is too much.
+    What these take is in `beside`, as far as it can be told; loading counts it once it is there.
     """
     check_installed()
-    check_memory(_capped(part, device), device, beside_bytes)
+    check_memory(_capped(part, device), device, beside)
 
 
 def _capped(part: LlmPart, device: DeviceConfig) -> LlmPart:
@@ -76,7 +76,7 @@ class Llm(Closing):
         self, part: LlmPart, device: DeviceConfig, cache: Path | None = None, beside_bytes: int = 0
     ) -> None:
         library()
-        self._told_bytes = check_memory(part, device, beside_bytes).total
+        self._told_bytes = check_memory(part, device, Beside(asks=beside_bytes)).total
         self.part = part
         self._turn = OneAtATime()
         self._model = Model(part, device)

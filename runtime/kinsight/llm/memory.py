@@ -22,9 +22,12 @@ _PICTURES_KEPT = 64
 _MOST_FOR_PICTURES = 32 * MIB
 _STATES, _STATES_SHARE = 64 * MIB, 8  # so much at least, and more where the weights are so many times as much
 _LIBRARIES = 20 * MIB  # llama.cpp's code and the chat template's engine, once they have run
+_NOT_IMPORTED = 12 * MIB  # llama.cpp's modules, where they are not imported yet
+_WORKER = 33 * MIB  # of a worker process before it imports them
 _A_WORD = 350  # bytes that llama.cpp keeps for an entry of the vocabulary
 _KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
 _LEAST_CONTEXT = 512
+_STEP, _ROOM = 16 * MIB, 4 * MIB  # an advised memory_mb is a multiple of the one, and at least the other more
 _UNKNOWN = 64 * MIB  # of a Python with numpy, where the system does not tell
 
 
@@ -47,6 +50,19 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Beside:
+    """What a language model shares the memory with, in bytes, beside this process."""
+
+    asks: int = 0  # held by the process that asks, where this one is its worker
+    coming: int = 0  # what this process will load before the model, an estimate
+    spare: int = 0  # so much more may that take
+    worker: bool = False  # the model will be in a process of its own, which is not there yet
+
+
+ALONE = Beside()
+
+
+@dataclass(frozen=True)
 class Held:
     """Memory of a process with a language model in it, and of the one that asks where that is another."""
 
@@ -54,21 +70,20 @@ class Held:
     peak_bytes: int
 
 
-def budget_of(part: LlmPart, device: DeviceConfig, beside_bytes: int = 0) -> Budget:
-    """What this process will hold at most, with what it holds now. ModelError where a file cannot be read.
+def budget_of(part: LlmPart, device: DeviceConfig, beside: Beside = ALONE) -> Budget:
+    """What is held at most, with what this process holds now. ModelError where a file cannot be read.
 
-    What it holds now are also detector and embedder, where these are loaded; `beside_bytes` is what the
-    process holds that asks this one. Weights count in full: they are mapped from the file, and all of them
-    are read for every token.
+    What it holds now are also detector and embedder, where these are loaded. Weights count in full: they are
+    mapped from the file, and all of them are read for every token.
     """
     header = read_header(part.file)
     eyes = read_header(part.mmproj) if part.mmproj and part.sees != "nothing" else None
     kv = _kv_bytes(header, part.context, _KV_BYTES[device.kv_type])
+    imported = "llama_cpp.llama_cpp" in sys.modules and not beside.worker
     return Budget(
         {
-            "this process": resident_bytes(),
-            "the process that asks": beside_bytes,
-            "libraries": _LIBRARIES,
+            **_processes(beside),
+            "libraries": _LIBRARIES + (0 if imported else _NOT_IMPORTED),
             "weights": header.bytes,
             "vocabulary": header.tokens * _A_WORD,
             "KV cache": kv,
@@ -80,16 +95,40 @@ def budget_of(part: LlmPart, device: DeviceConfig, beside_bytes: int = 0) -> Bud
     )
 
 
-def check_memory(part: LlmPart, device: DeviceConfig, beside_bytes: int = 0) -> Budget:
-    """What it will take; ModelError with figures and the nearest choice that fits, where it is too much."""
-    budget, allowed = budget_of(part, device, beside_bytes), device.memory_mb * MIB
+def _processes(beside: Beside) -> dict[str, int]:
+    """What is there without a language model; "this process" is always the one that the user started."""
+    if beside.asks:
+        return {"this process": beside.asks, "the model's own process": resident_bytes()}
+    return {
+        "this process": resident_bytes(),
+        "what it loads first": beside.coming,
+        "the model's own process": _WORKER if beside.worker else 0,
+    }
+
+
+def check_memory(part: LlmPart, device: DeviceConfig, beside: Beside = ALONE) -> Budget:
+    """What it will take; ModelError with figures and the nearest choice that fits, where it is too much.
+
+    What is advised fits also where all takes as much more as `beside.spare` says.
+    """
+    budget, allowed = budget_of(part, device, beside), device.memory_mb * MIB
     if budget.total <= allowed:
         return budget
-    problem = f"{part.file.name} would take {budget.total / MIB:.0f} MiB ({budget.words})"
+    problem = f"{part.file.name} would take {-(-budget.total // MIB)} MiB ({budget.words})"
     problem += f", but memory_mb of the device config {device.name} is {device.memory_mb}"
-    fitting = (words for words, size in _choices(part, device, beside_bytes) if size <= allowed)
-    enough = -(-budget.total // MIB)
-    raise ModelError(problem, next(fitting, f"use a smaller bundle, or set memory_mb = {enough}"))
+    fitting = (words for words, size in _choices(part, device, beside) if size + beside.spare <= allowed)
+    enough = -(-(budget.total + beside.spare + _ROOM) // _STEP) * _STEP // MIB
+    raise ModelError(problem, next(fitting, f"use a smaller bundle, or {more_memory(device, enough)}"))
+
+
+def more_memory(device: DeviceConfig, mebibytes: int | None = None) -> str:
+    """How the user allows so much, or just more, in words."""
+    deed = f"set memory_mb = {mebibytes}" if mebibytes else "raise memory_mb"
+    return f"{deed} in {_a_copy(device)}"
+
+
+def _a_copy(device: DeviceConfig) -> str:
+    return f"a copy of the device config {device.name} and name that with --device"
 
 
 def pictures_bytes(part: LlmPart, header: Header) -> int:
@@ -135,16 +174,16 @@ def peak_bytes() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def _choices(part: LlmPart, device: DeviceConfig, beside_bytes: int) -> Iterator[tuple[str, int]]:
+def _choices(part: LlmPart, device: DeviceConfig, beside: Beside) -> Iterator[tuple[str, int]]:
     """What could be set otherwise, the nearest first, and the bytes in all then."""
     small = replace(device, kv_type="q8_0", flash_attention=True)
-    shrink = f'set kv_type = "q8_0" and flash_attention = true in [llm] of the device config {device.name}'
+    shrink = f'set kv_type = "q8_0" and flash_attention = true in [llm] of {_a_copy(device)}'
     if small != device:
-        yield shrink, budget_of(part, small, beside_bytes).total
+        yield shrink, budget_of(part, small, beside).total
     context = part.context // 2
     while context >= _LEAST_CONTEXT:
         for more, config in (("", device), (f", and {shrink}", small)):
-            total = budget_of(replace(part, context=context), config, beside_bytes).total
+            total = budget_of(replace(part, context=context), config, beside).total
             yield f"set context = {context} in the bundle's [llm]{more}", total
         context //= 2
 

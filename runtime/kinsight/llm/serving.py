@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from kinsight.errors import KinsightError, ModelError
 from kinsight.llm.engine import Llm, check_llm, load_llm
-from kinsight.llm.memory import MIB, resident_bytes
+from kinsight.llm.memory import MIB, Beside, resident_bytes
 from kinsight.llm.stream import Stream
 from kinsight.llm.wire import Call, Cancel, Done, Failed, Load, Piece, Reply, Value, Wear, receive, send
 
@@ -127,7 +127,9 @@ def main() -> None:
     wanted: Load = receive(requests)
     limit = Limit(wanted.device.memory_mb * MIB, wanted.beside_bytes)
     try:
-        check_llm(wanted.part, wanted.device, wanted.beside_bytes)  # with figures, where the limit has none
+        check_llm(
+            wanted.part, wanted.device, Beside(wanted.beside_bytes)
+        )  # with figures, where the limit has none
         threading.Thread(target=limit.watch, daemon=True).start()
         llm = load_llm(wanted.part, wanted.device, wanted.cache, wanted.beside_bytes)
     except KinsightError as error:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from kinsight.closing import Closing
 from kinsight.errors import ModelError
 from kinsight.llm.judging import YES_NO, Choices, Score
-from kinsight.llm.memory import Held, peak_bytes, resident_bytes
+from kinsight.llm.memory import Held, more_memory, peak_bytes, resident_bytes
 from kinsight.llm.serving import OVER_MEMORY
 from kinsight.llm.stream import OneAtATime, Stream, Tally
 from kinsight.llm.turns import Generation, Picture, Turn
@@ -144,7 +144,7 @@ class Worker:
             device = self._wanted.device
             problem = "the language model took, with this process, more than"
             problem += f" memory_mb = {device.memory_mb} of {device.name}"
-            return ModelError(problem, "use a smaller bundle, or raise memory_mb in the device config")
+            return ModelError(problem, f"use a smaller bundle, or {more_memory(device)}")
         how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
         problem = f"the language model's process {how}"
         lines = [line.decode("utf-8", "replace").strip() for line in self._said]
