@@ -11,7 +11,6 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 
@@ -31,8 +30,16 @@ from kinsight_export.parts import (
 from sabotage import kept_elsewhere
 from talkers import NEEDS_LLAMA_CPP
 from terminal import Said, Terminal, fine
-from tiny import Blob, BlobPhoto, draw, make_bundle, make_image_tower, make_text_tower
-from tiny_detector import FAMILIES, Family, make_detector, save_model
+from tiny import (
+    Blob,
+    BlobPhoto,
+    constant_tower,
+    draw,
+    make_bundle,
+    make_image_tower,
+    make_text_tower,
+)
+from tiny_detector import FAMILIES, Family, make_detector
 from tiny_faces import FACES, make_face_detector, make_face_recogniser
 
 Export = Callable[..., Said]
@@ -76,17 +83,6 @@ def ggufs(parts: Path) -> Path:
     make_text_gguf(parts / "text.gguf", seed=3)
     make_vision_pair(parts)
     return parts
-
-
-def constant_tower(path: Path, inputs: str) -> None:
-    """A tower that answers everything with the same vector."""
-    text = f"""tower ({inputs}) => (float[n, 32] embeds) {{
-        shape = Shape ({inputs.rsplit(maxsplit=1)[-1]})
-        n = Gather (shape, first)
-        times = Concat <axis = 0> (n, one)
-        embeds = Tile (row, times)
-    }}"""
-    save_model(path, text, {"first": [0], "one": [1], "row": np.ones((1, 32))})
 
 
 @pytest.fixture

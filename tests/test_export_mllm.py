@@ -18,6 +18,7 @@ pytest.importorskip("llama_cpp")
 peft = pytest.importorskip("peft")
 
 from gguf import GGUFReader, GGUFWriter
+from safetensors.torch import load_file, save_file
 
 from kinsight.bundle import LlmPart
 from kinsight.config import DeviceConfig
@@ -200,6 +201,32 @@ def test_sabotage_is_refused_and_pointed_at(pairs: Pairs, tmp_path: Path, kind: 
     with pytest.raises(ParityError, match=re.escape(points_at)):
         report.require()
     assert next(report.broken()).name == check
+
+
+def blind(checkpoint: Path, folder: Path) -> Pair:
+    """A checkpoint whose pictures all look the same to its language model, and the files made of it."""
+    other = Path(shutil.copytree(checkpoint, folder / "blind"))
+    weights = load_file(other / "model.safetensors")
+    (last,) = (name for name in weights if name.endswith("merger.mlp.2.weight"))
+    weights[last] = weights[last] * 1e-4
+    bias = last.replace("weight", "bias")
+    weights[bias] = torch.linspace(-1, 1, weights[bias].numel(), dtype=weights[bias].dtype)
+    save_file(weights, other / "model.safetensors", {"format": "pt"})
+    files = folder / "llm.gguf", folder / "mmproj.gguf"
+    to_pair(other, {"f16": files[1]}, files[0], converter(CACHE), PRETOKENIZER)
+    return Pair(other, *files)
+
+
+def test_a_model_that_pictures_do_not_reach_is_refused(pairs: Pairs, tmp_path: Path) -> None:
+    """The file is what its source is, and neither looks; so is a pair whose source is not at hand."""
+    pair = blind(pairs("qwen2_5_vl").checkpoint, tmp_path)
+    report = pair.judged()
+    assert [check.name for check in report.broken()] == ["control"]
+    with pytest.raises(ParityError, match="probably the pictures do not reach the language model"):
+        report.require()
+    with pytest.raises(ParityError, match=r"control, .* the pictures do not reach the language model"):
+        make_mllm(order_of(None, tmp_path / "part", pair.llm, pair.mmproj), workshop())
+    assert not (tmp_path / "part").exists()
 
 
 def test_a_source_that_ends_its_answers_elsewhere_is_pointed_at(pairs: Pairs, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ import tiny_vision
 from kinsight.bundle import Preprocess
 from kinsight.embed import Embedder
 from kinsight.errors import KinsightError, ModelError, ParityError
+from kinsight.image.resize import prepare as runtime_prepare
 from kinsight.session import Session
 from kinsight.types import Floats, Pixels
 from kinsight_export.adopted import Thresholds
@@ -364,6 +365,41 @@ def test_spoiled_towers_are_caught(pair: tuple[EmbedderSource, EmbedderSpec], tm
     found = causes(dataclasses.replace(spec, text=text))
     assert set(found) == {"tokens", "word vectors"}
     assert "the tokenizer is another one, or pads with another token: 'a photo of a dog'" in found["tokens"]
+
+
+class _Plain(torch.nn.Module):
+    """Vectors that hardly differ from each other; what little they do, each seed does in its own way."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.eye = torch.nn.Linear(3 * 64, 16)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(n, 3, 32, 32) -> (n, 16)."""
+        small = torch.nn.functional.avg_pool2d(pictures, 4).flatten(1)
+        return torch.ones(16) + 0.002 * self.eye(small)
+
+
+def test_pictures_in_another_order_are_caught(tmp_path: Path) -> None:
+    """Every vector is as near to the source's as asked, and others are the nearest."""
+    rule = Preprocess((32, 32), "rgb", 1 / 255, (0.5,) * 3, (0.5,) * 3, "stretch")
+
+    def prepare(pixels: Pixels) -> Floats:
+        chw, _ = runtime_prepare(pixels, rule)
+        return chw
+
+    def source(seed: int) -> EmbedderSource:
+        net = _Plain(seed).eval()
+
+        def write(out: Path) -> None:
+            export_onnx(net, torch.zeros(1, 3, 32, 32), out, Names(("pixel_values",), ("embeds",)), True)
+
+        return EmbedderSource("plain", "plain", "MIT", 16, rule, net, write, prepare)
+
+    spec, report = make_embedder(source(1), tmp_path, PICTURES)
+    report.require()
+    assert list(broken(judge_embedder(source(2), spec, PICTURES.pixels, PICTURES.words))) == ["picture order"]
 
 
 def without(name: str) -> Callable[[Path], object]:

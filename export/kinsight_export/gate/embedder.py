@@ -45,14 +45,18 @@ def judge_embedder(
         rows = [embedder.session.run({name: change(chw[None])}) for chw in inputs]
         return np.concatenate([next(iter(outputs.values())) for outputs in rows])
 
+    def likeness(vectors: Floats) -> tuple[float, float]:
+        return lowest_cosine(vectors, wanted), rank_agreement(_unit(vectors), _unit(wanted))
+
     def agrees_on(change: Callable[[Floats], Floats]) -> bool:
-        return lowest_cosine(given(change), wanted) >= COSINE_LIMIT
+        cosine, order = likeness(given(change))
+        return cosine >= COSINE_LIMIT and order >= RANK_LIMIT
 
     vectors = given()
-    cosine = lowest_cosine(vectors, wanted)
-    cause = "" if cosine >= COSINE_LIMIT else cause_of(spec.image, source.image, agrees_on)
+    cosine, order = likeness(vectors)
+    kept = cosine >= COSINE_LIMIT and order >= RANK_LIMIT
+    cause = "" if kept else cause_of(spec.image, source.image, agrees_on)
     compared = f"the file against the source, on {what}"
-    order = rank_agreement(_unit(vectors), _unit(wanted))
     checks = [
         *preprocessing_checks(spec.preprocess, source.prepare),
         Check("picture vectors", compared, "lowest cosine", cosine, COSINE_LIMIT, "at least", cause),
