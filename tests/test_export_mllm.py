@@ -495,7 +495,7 @@ def test_a_vocabulary_that_nobody_knows_is_one_sentence(pairs: Pairs, tmp_path: 
         (("llm",), "belong together: pass both --gguf and --mmproj"),
         (("llm", "none"), "there is no file"),
         (("llm", "llm"), "is no picture encoder: give the mmproj"),
-        (("config", "mmproj"), "cannot be loaded"),
+        (("config", "mmproj"), r"cannot be loaded \(.*\): get the file again, or export it again"),
     ],
 )
 def test_a_bad_pair_is_one_sentence(
@@ -526,6 +526,25 @@ def test_weights_of_which_nobody_says_the_licence_are_not_exported(pairs: Pairs,
         ConfigError, match=r"tiny is under gemma, .*: pass --accept gemma if you will keep it"
     ):
         make_mllm(replace(order, licence="gemma"), workshop())
+
+
+def test_what_a_card_or_a_file_states_is_not_named_otherwise(pairs: Pairs, tmp_path: Path) -> None:
+    pair = pairs("gemma3")
+    checkpoint = Path(shutil.copytree(pair.checkpoint, tmp_path / "carded"))
+    (checkpoint / "README.md").write_text("---\nlicense: gemma\n---\n", "utf-8")
+    writer = GGUFWriter(tmp_path / "stated.gguf", "llama")
+    writer.add_license("gemma")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    out = tmp_path / "part"
+    for order in (order_of(checkpoint, out), order_of(None, out, tmp_path / "stated.gguf", pair.mmproj)):
+        with pytest.raises(
+            ConfigError, match="says of itself that it is under gemma, and --licence says Apa"
+        ):
+            make_mllm(order, workshop())
+        with pytest.raises(ConfigError, match="is under gemma, which asks for more"):
+            make_mllm(replace(order, licence=None), workshop())
 
 
 def test_an_adapter_that_is_none_is_one_sentence(pairs: Pairs, tmp_path: Path) -> None:
