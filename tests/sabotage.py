@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 
-def zeroed(source: Path, out: Path) -> Path:
+def zeroed(source: Path, out: Path, kinds: tuple[str, ...] = ("Conv", "MatMul", "Gemm")) -> Path:
     """The largest weight of a layer is zero throughout."""
     model = onnx.load(str(source))
-    weights = _weights(model, ("Conv", "MatMul", "Gemm"))
+    weights = _weights(model, kinds)
     return _changed(model, max(weights, key=lambda weight: np.prod(weight.dims)), np.zeros_like, out)
 
 

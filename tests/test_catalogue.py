@@ -29,6 +29,7 @@ from kinsight.bundle.files import BUNDLE_TOML
 from kinsight.catalogue import Order, add, fit, load_catalogue, pull, try_bundle
 from kinsight.catalogue.archive import open_source
 from kinsight.catalogue.entries import FREE_LICENCES
+from kinsight.catalogue.smoke import Trial, wrong_colours
 from kinsight.config import DeviceConfig, device_names, load_device
 from kinsight.errors import BundleError, CatalogueError, PullError
 from kinsight.home import Home, open_home
@@ -36,7 +37,7 @@ from kinsight_export.parts import LlmSpec
 from standin import offer, serving
 from terminal import Terminal, fine
 from tiny import make_bundle
-from tiny_gguf import make_text_gguf
+from tiny_gguf import make_text_gguf, make_vision_pair
 
 OURS = load_catalogue()
 ROOT = Path(__file__).parents[1]
@@ -510,6 +511,27 @@ def test_a_model_that_talks_nonsense_fails_its_smoke_question(bundle: Path, devi
     assert trials["recognition"].state == "well"
     assert trials["language model"].state == "failed"
     assert "no answer of its own that holds" in trials["language model"].words
+
+
+@pytest.mark.skipif(not find_spec("llama_cpp"), reason="llama-cpp-python is not installed")
+def test_a_model_that_does_not_look_at_pictures_fails(tmp_path: Path, device: DeviceConfig) -> None:
+    """It calls everything red, so one of two pictures is called what it is not."""
+    _, mmproj = make_vision_pair(tmp_path)
+    says = make_text_gguf(tmp_path / "says.gguf", {"<|assistant|>": ["red"]})
+    spec = LlmSpec(says, "photo", 1024, 0, (), "red", mmproj, 4)
+    blind = replace(make_bundle(tmp_path / "blind", spec), world="photos")
+    trials = {trial.part: trial for trial in try_bundle(blind, device)}
+    assert trials["its eyes"] == Trial("its eyes", "failed", "it calls a picture that is all blue 'red'")
+    assert "its eyes" not in {trial.part for trial in try_bundle(replace(blind, world="drawn"), device)}
+
+
+def test_who_tells_colours_apart() -> None:
+    assert wrong_colours({"red": "Red.", "blue": "It is blue"}) == []
+    assert wrong_colours({"red": "blue", "blue": "a dog"}) == ["red 'blue'", "blue 'a dog'"]
+    assert wrong_colours({"red": "red or blue", "blue": "red or blue"}) == [
+        "red 'red or blue'",
+        "blue 'red or blue'",
+    ]
 
 
 def test_a_part_that_does_not_load_fails(bundle: Path, device: DeviceConfig, tmp_path: Path) -> None:

@@ -11,14 +11,15 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 
 from identities import draw_identities
 from kinsight.bundle import Preprocess, check_hashes, read_bundle
+from kinsight.errors import ConfigError
 from kinsight.faces import load_faces
 from kinsight_export.cli import main
+from kinsight_export.licences import required_licence
 from kinsight_export.parts import (
     DetectorSpec,
     EmbedderSpec,
@@ -31,8 +32,16 @@ from kinsight_export.parts import (
 from sabotage import kept_elsewhere
 from talkers import NEEDS_LLAMA_CPP
 from terminal import Said, Terminal, fine
-from tiny import Blob, BlobPhoto, draw, make_bundle, make_image_tower, make_text_tower
-from tiny_detector import FAMILIES, Family, make_detector, save_model
+from tiny import (
+    Blob,
+    BlobPhoto,
+    constant_tower,
+    draw,
+    make_bundle,
+    make_image_tower,
+    make_text_tower,
+)
+from tiny_detector import FAMILIES, Family, make_detector
 from tiny_faces import FACES, make_face_detector, make_face_recogniser
 
 Export = Callable[..., Said]
@@ -76,17 +85,6 @@ def ggufs(parts: Path) -> Path:
     make_text_gguf(parts / "text.gguf", seed=3)
     make_vision_pair(parts)
     return parts
-
-
-def constant_tower(path: Path, inputs: str) -> None:
-    """A tower that answers everything with the same vector."""
-    text = f"""tower ({inputs}) => (float[n, 32] embeds) {{
-        shape = Shape ({inputs.rsplit(maxsplit=1)[-1]})
-        n = Gather (shape, first)
-        times = Concat <axis = 0> (n, one)
-        embeds = Tile (row, times)
-    }}"""
-    save_model(path, text, {"first": [0], "one": [1], "row": np.ones((1, 32))})
 
 
 @pytest.fixture
@@ -252,21 +250,39 @@ ADOPTIONS = {
         "yolov8.onnx --labels one.txt",
         r"with 1 labels are of no head that is known: give the r",
     ),
-    "wrong head": ("end2end.onnx --labels labels.txt --head yolov8", r"which is not a yolov8 head"),
+    "wrong head": (
+        "end2end.onnx --labels labels.txt --head yolov8",
+        r"which is not a yolov8 head: name another head with --head, or give",
+    ),
     "unknown head": (
         "end2end.onnx --labels labels.txt --head ssd",
         r"--head ssd is not known: choose one of",
     ),
-    "not a model": ("junk.onnx --labels labels.txt", r"junk.onnx is not a whole ONNX model"),
+    "not a model": (
+        "junk.onnx --labels labels.txt",
+        r"junk.onnx is not a whole ONNX model: get the file again, or",
+    ),
     "external data": (
         "outside.onnx --labels labels.txt",
         r"keeps its weights in another file .*: save the m",
+    ),
+    "other size": (
+        "end2end.onnx --labels labels.txt --licence MIT --size 32",
+        r"end2end.onnx takes pictures of 64 x 64, not of 32 x 32: leave the size out, or export the",
+    ),
+    "other licence": (
+        "agpl.onnx --labels labels.txt --licence Apache-2.0 --accept AGPL-3.0",
+        r"agpl.onnx says of itself that it is under AGPL-3.0, and --licence says Apache-2.0: leave --lic",
     ),
     "no licence": ("end2end.onnx --labels labels.txt", r"nobody says under which licence end2end.onnx is"),
     "strict licence": ("agpl.onnx --labels labels.txt", r"agpl.onnx is under AGPL-3.0, which asks for more"),
     "blind": (
         "end2end.onnx --labels labels.txt --licence MIT --set scale=0.00001",
         r"finds something, share of pictures with a box 0, must be at least 0.5: probably its pict",
+    ),
+    "blind on drawn scenes": (
+        "end2end.onnx --labels labels.txt --licence MIT --set scale=0.00001 --photos",
+        r"probably the drawn scenes hold little that it knows: pass --photos FOLDER with photos",
     ),
     "no photos": ("end2end.onnx --labels labels.txt --licence MIT --photos gone", r"there is no folder gone"),
     "a checkpoint": (
@@ -289,7 +305,8 @@ def test_what_is_not_taken_over(export: Export, parts: Path, out: Path, case: st
     model = onnx.load(str(parts / "end2end.onnx"))
     model.metadata_props.add(key="license", value="AGPL-3.0 License (https://ultralytics.com/license)")
     onnx.save(model, str(parts / "agpl.onnx"))
-    said = export("detector --photos photos", words, "--out", out)
+    words = words.removesuffix("--photos") if words.endswith("--photos") else f"--photos photos {words}"
+    said = export("detector", words, "--out", out)
     assert said.code and not out.exists()
     assert re.search(rf"^kinsight-export: .*{sentence}.*\n$", said.err, re.M), said
 
@@ -322,7 +339,7 @@ REFUSALS = {
     "wrong head": ("--head yolox", r"end2end.onnx gives an output of .* which is not a yolox head: name "),
     "wrong labels": ("--detector yolov8.onnx --head yolov8 --labels one.txt", r"7 numbers a box inst"),
     "labels in latin-1": ("--labels latin.txt", r"latin.txt is not a UTF-8 text: "),
-    "no detector": ("--detector labels.txt", r"labels.txt cannot be loaded \(.*\): "),
+    "no detector": ("--detector labels.txt", r"labels.txt cannot be loaded \(.*\): get the file again"),
     "unknown family": ("--embedder-family vgg", r"--embedder-family vgg is not known: choose one of clip, "),
     "unknown setting": ("--detector-set sizes=3", r"sizes is no setting of a preprocessing: choose one of "),
     "no value": ("--detector-set colour", r'colour= is no such setting: it must be "bgr" or "rgb"'),
@@ -331,18 +348,18 @@ REFUSALS = {
     "not finite": ("--detector-set scale=inf", r"scale=inf is no such setting: it must be a number above 0"),
     "pad": ("--detector-set pad=300", r"pad=300 is no such setting: it must be a whole number from 0 to 255"),
     "idle pad": ("--embedder-set pad=3", r"pad means nothing with resize=stretch: leave it out"),
-    "wrong size": ("--detector-set size_wh=32,32", r"end2end.onnx failed \(.*invalid dimensions"),
+    "wrong size": ("--detector-set size_wh=32,32", r"takes pictures of 64 x 64, not of 32 x 32: leave the"),
     "any size": ("--detector any-size.onnx", r"any-size.onnx takes pictures of any size: say which with "),
     "blind tower": ("--embedder-image blind.onnx", r"blind.onnx gives the same vector for different pictu"),
     "no pooling": ("--embedder-image yolox.onnx", r"the shape \(1, 84, 8\) for one picture: export the tow"),
     "no tokenizer": ("--embedder-text text.onnx", r"a text tower and its tokenizer belong together: pass "),
     "no text tower": ("--tokenizer tokenizer.json", r"a text tower and its tokenizer belong together"),
-    "bad tokenizer": (TEXT + " --tokenizer labels.txt", r"labels.txt is no tokenizer \("),
+    "bad tokenizer": (TEXT + " --tokenizer labels.txt", r"labels.txt is no tokenizer \(.*\): get the file"),
     "deaf tower": (TEXT + " --embedder-text deaf.onnx", r"deaf.onnx gives the same vector for different te"),
     "mmproj alone": ("--mmproj mmproj.gguf", r"--mmproj means nothing without --llm: pass --llm, or leav"),
     "stop alone": ("--stop </s>", r"--stop means nothing without --llm"),
     "no limit": ("--llm llm.gguf --mmproj mmproj.gguf", r"a model that sees needs a limit: pass --image-max"),
-    "broken GGUF": ("--llm broken.gguf", r"broken.gguf cannot be loaded \(.*\): "),
+    "broken GGUF": ("--llm broken.gguf", r"broken.gguf cannot be loaded \(.*\): get the file aga"),
     "sees without eyes": (LLM + " --sees photo", r"'llm.sees' is 'photo' without an mmproj in .*bundle.toml"),
     "no such sees": (SEES + " --sees all", r"'llm.sees' is 'all' in .*: it must be \"photo\+references\" or"),
     "name": ("--name Lala's", r"it must be a name of letters, digits, dots, dashes and underscores"),
@@ -503,6 +520,31 @@ def test_a_damaged_bundle_is_not_calibrated(export: Export, eyes: Path, tmp_path
     assert "is not a bundle" in refused(export("calibrate", photos, photos))
 
 
+@pytest.mark.parametrize(
+    ("named", "stated", "accept", "licence"),
+    [
+        (None, ["apache-2.0"], (), "Apache-2.0"),
+        ("mit", [None, ""], (), "MIT"),
+        ("Gemma", ["gemma"], ("gemma",), "gemma"),
+        ("MIT", ["other"], (), "MIT"),  # a card that says no name
+        (None, ["apache-2.0", "gemma"], ("gemma",), "gemma"),  # a file of somebody else's beside the card
+        (None, ["apache-2.0", "gemma"], (), "it is under gemma, which asks for more"),
+        ("MIT", ["gemma"], ("gemma",), "it says of itself that it is under gemma, and --licence says MIT"),
+        ("MIT", ["mit", "gemma"], (), "it says of itself that it is under gemma, and --licence says MIT"),
+        ("MIT", ["Apache-2.0"], (), "it says of itself that it is under Apache-2.0, and --licence says M"),
+        (None, ["", None], (), "nobody says under which licence it is"),
+    ],
+)
+def test_the_licence_that_is_stated_holds(
+    named: str | None, stated: list[str | None], accept: tuple[str, ...], licence: str
+) -> None:
+    if " " not in licence:
+        assert required_licence(named, stated, accept, "it") == licence
+        return
+    with pytest.raises(ConfigError, match=licence):
+        required_licence(named, stated, accept, "it")
+
+
 def test_what_no_library_is_asked_about(export: Export, tmp_path: Path) -> None:
     """A name or a file that is wrong is refused before anything large is loaded."""
     (tmp_path / "page.onnx").write_text("<html>" * 100, encoding="utf-8")
@@ -512,6 +554,7 @@ def test_what_no_library_is_asked_about(export: Export, tmp_path: Path) -> None:
     for words, sentence in (
         (("detector", tmp_path / "page.onnx"), "page.onnx is not a whole ONNX model"),
         (("detector", bert, "--licence", "MIT"), "bert holds a model of the type bert, no detector that is"),
+        (("embedder", tmp_path / "nowhere"), "nowhere: check the path"),
         (("shape", "nope"), "'nope' is not one of 'smolvlm-256m'"),
     ):
         assert sentence in export(*words, "--out", out).err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,15 @@ def test_the_table_and_the_picture(tmp_path: Path) -> None:
     print_reports(reports, said)
     assert "broken" in said.getvalue() and said.getvalue().count("kept") == 2
     assert "preprocessing: probably red and blue are swapped." in said.getvalue()
+    said = io.StringIO()
+    print_reports(
+        [Report("detector", "x", (OFF, replace(OFF, name="again"), replace(OFF, name="boxes", cause="")))],
+        said,
+    )
+    assert said.getvalue().count("probably") == 1
+    assert "preprocessing, again: probably red and blue are swapped." in said.getvalue()
+    print_reports([Report("detector", "x", (replace(OFF, cause=""),))], said)
+    assert said.getvalue().endswith("preprocessing: probably not the same model.\n")
     plot_reports(reports, tmp_path / "gate.png")
     pixels = load(tmp_path / "gate.png").pixels
     red, green, blue = (pixels[..., channel].astype(int) for channel in range(3))

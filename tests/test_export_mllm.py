@@ -18,6 +18,7 @@ pytest.importorskip("llama_cpp")
 peft = pytest.importorskip("peft")
 
 from gguf import GGUFReader, GGUFWriter
+from safetensors.torch import load_file, save_file
 
 from kinsight.bundle import LlmPart
 from kinsight.config import DeviceConfig
@@ -200,6 +201,32 @@ def test_sabotage_is_refused_and_pointed_at(pairs: Pairs, tmp_path: Path, kind: 
     with pytest.raises(ParityError, match=re.escape(points_at)):
         report.require()
     assert next(report.broken()).name == check
+
+
+def blind(checkpoint: Path, folder: Path) -> Pair:
+    """A checkpoint whose pictures all look the same to its language model, and the files made of it."""
+    other = Path(shutil.copytree(checkpoint, folder / "blind"))
+    weights = load_file(other / "model.safetensors")
+    (last,) = (name for name in weights if name.endswith("merger.mlp.2.weight"))
+    weights[last] = weights[last] * 1e-4
+    bias = last.replace("weight", "bias")
+    weights[bias] = torch.linspace(-1, 1, weights[bias].numel(), dtype=weights[bias].dtype)
+    save_file(weights, other / "model.safetensors", {"format": "pt"})
+    files = folder / "llm.gguf", folder / "mmproj.gguf"
+    to_pair(other, {"f16": files[1]}, files[0], converter(CACHE), PRETOKENIZER)
+    return Pair(other, *files)
+
+
+def test_a_model_that_pictures_do_not_reach_is_refused(pairs: Pairs, tmp_path: Path) -> None:
+    """The file is what its source is, and neither looks; so is a pair whose source is not at hand."""
+    pair = blind(pairs("qwen2_5_vl").checkpoint, tmp_path)
+    report = pair.judged()
+    assert [check.name for check in report.broken()] == ["control"]
+    with pytest.raises(ParityError, match="probably the pictures do not reach the language model"):
+        report.require()
+    with pytest.raises(ParityError, match=r"control, .* the pictures do not reach the language model"):
+        make_mllm(order_of(None, tmp_path / "part", pair.llm, pair.mmproj), workshop())
+    assert not (tmp_path / "part").exists()
 
 
 def test_a_source_that_ends_its_answers_elsewhere_is_pointed_at(pairs: Pairs, tmp_path: Path) -> None:
@@ -468,7 +495,7 @@ def test_a_vocabulary_that_nobody_knows_is_one_sentence(pairs: Pairs, tmp_path: 
         (("llm",), "belong together: pass both --gguf and --mmproj"),
         (("llm", "none"), "there is no file"),
         (("llm", "llm"), "is no picture encoder: give the mmproj"),
-        (("config", "mmproj"), "cannot be loaded"),
+        (("config", "mmproj"), r"cannot be loaded \(.*\): get the file again, or export it again"),
     ],
 )
 def test_a_bad_pair_is_one_sentence(
@@ -499,6 +526,25 @@ def test_weights_of_which_nobody_says_the_licence_are_not_exported(pairs: Pairs,
         ConfigError, match=r"tiny is under gemma, .*: pass --accept gemma if you will keep it"
     ):
         make_mllm(replace(order, licence="gemma"), workshop())
+
+
+def test_what_a_card_or_a_file_states_is_not_named_otherwise(pairs: Pairs, tmp_path: Path) -> None:
+    pair = pairs("gemma3")
+    checkpoint = Path(shutil.copytree(pair.checkpoint, tmp_path / "carded"))
+    (checkpoint / "README.md").write_text("---\nlicense: gemma\n---\n", "utf-8")
+    writer = GGUFWriter(tmp_path / "stated.gguf", "llama")
+    writer.add_license("gemma")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    out = tmp_path / "part"
+    for order in (order_of(checkpoint, out), order_of(None, out, tmp_path / "stated.gguf", pair.mmproj)):
+        with pytest.raises(
+            ConfigError, match="says of itself that it is under gemma, and --licence says Apa"
+        ):
+            make_mllm(order, workshop())
+        with pytest.raises(ConfigError, match="is under gemma, which asks for more"):
+            make_mllm(replace(order, licence=None), workshop())
 
 
 def test_an_adapter_that_is_none_is_one_sentence(pairs: Pairs, tmp_path: Path) -> None:

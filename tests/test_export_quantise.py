@@ -21,13 +21,14 @@ from kinsight.image import save
 from kinsight.session import Session
 from kinsight_export.cli import main
 from kinsight_export.cli.quantise import _with
-from kinsight_export.gate import Report
+from kinsight_export.gate import Check, Report
 from kinsight_export.gate.choice import Candidate, Choice
 from kinsight_export.parts import rewrite, spec_of
 from kinsight_export.quantise.candidates import make_candidates, name_as_it_is
+from kinsight_export.quantise.choosing import Limits, _chosen, _Judge
 from kinsight_export.quantise.seeing import Eyes, identities_changed, nearest
 from kinsight_export.trial import WORKSTATION
-from tiny import make_bundle
+from tiny import constant_tower, make_bundle
 from tiny_detector import save_model
 
 
@@ -227,6 +228,31 @@ def test_identities_that_change_are_counted(own: Path, photos: Path) -> None:
     swapped = [shot for shot in eyes.shots if shot.identity != "red"]
     others = [shot for shot in eyes.shots if shot.identity != "blue"]
     assert identities_changed(swapped, others)[0] > 0
+
+
+@pytest.mark.parametrize(("changes", "kept"), [(1, False), (5, False), (6, True)])
+def test_who_takes_one_for_another_is_refused(
+    own: Path, photos: Path, tmp_path: Path, changes: int, kept: bool
+) -> None:
+    """A tower for which all pictures are alike: six of nine photos are the first identity's by that."""
+    eyes = Eyes.of(read_bundle(own), photos, lambda what, done, total: None)
+    blind = constant_tower(tmp_path / "blind.onnx", "float[n, 3, 32, 32] pixel_values")
+    part = eyes.bundle.embedder
+    files = [("fp32", part.image.file), ("blind", blind)]
+    bundles = [
+        replace(eyes.bundle, embedder=replace(part, image=replace(part.image, file=file)))
+        for _, file in files
+    ]
+    limits = Limits(thorough=True) if changes == 1 else Limits(changes, thorough=True)
+    judge = _Judge(eyes, limits, lambda bundle: Check("vectors", "", "lowest cosine", 1.0, 0.5, "at least"))
+    feeds = {"pixel_values": np.zeros((1, 3, 32, 32), np.float32)}
+    choice = _chosen("embedder", files, bundles, judge.checks, feeds)
+    (same, _), (other, verdict) = choice.verdicts
+    figures = [check.figure for each in (same, other) for check in each.report.checks[1:]]
+    assert figures == [0, 6]
+    assert bool(list(other.report.broken())) is not kept
+    said = f"refused: identities, photos of which another is the nearest 6, must be at most {changes}"
+    assert (verdict == said) is not kept and (choice.chosen is same or kept)
 
 
 @pytest.mark.stress

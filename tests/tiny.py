@@ -183,6 +183,17 @@ def make_text_tower(folder: Path, masked: bool = True) -> tuple[Path, Path]:
     return tower, folder / "tokenizer.json"
 
 
+def constant_tower(path: Path, inputs: str) -> Path:
+    """A tower that answers everything with the same vector."""
+    text = f"""tower ({inputs}) => (float[n, 32] embeds) {{
+        shape = Shape ({inputs.rsplit(maxsplit=1)[-1]})
+        n = Gather (shape, first)
+        times = Concat <axis = 0> (n, one)
+        embeds = Tile (row, times)
+    }}"""
+    return save_model(path, text, {"first": [0], "one": [1], "row": np.ones((1, 32))})
+
+
 def make_bundle(
     folder: Path, llm: LlmSpec | None = None, family: Family = "end2end", calibrated: bool = True
 ) -> Bundle:

@@ -21,7 +21,16 @@ from kinsight_export.gate.report import Check, Fact, Report
 from kinsight_export.gate.timing import least_ms
 from kinsight_export.parts import DetectorSpec
 from kinsight_export.room import check_room
-from kinsight_export.trial import WORKSTATION, detector_part, input_size, try_detector
+from kinsight_export.trial import (
+    ANOTHER_HEAD,
+    GET_AGAIN,
+    WORKSTATION,
+    detector_part,
+    input_size,
+    not_yet_bundled,
+    refuse_other_size,
+    try_detector,
+)
 
 _COPIES = 2  # of a file's weights: as they are read, and as ONNX Runtime lays them out
 _STRIDES = (8, 16, 32)
@@ -44,17 +53,21 @@ def adopt(
     BundleError for a file that is no whole ONNX model or keeps weights elsewhere, ModelError where its head
     is another than named or of no kind that is known or where memory is short, ConfigError for a setting.
     """
-    check_onnx(file)
+    with not_yet_bundled(GET_AGAIN):
+        check_onnx(file)
     check_room(f"taking over {file.name}", Path(gettempdir()), 0, _COPIES * file.stat().st_size)
-    size = input_size(file, dict(settings), None)
+    with not_yet_bundled(GET_AGAIN):
+        size = input_size(file, dict(settings), None)
     if head is not None and head not in DETECTORS:
         raise ConfigError(f"--head {head} is not known", f"choose one of {', '.join(DETECTORS)}")
     width, height = preprocess(DETECTORS["detr"], size, settings).size_wh
+    refuse_other_size(file, (width, height))
     kind = head or recognise(file, len(read_labels(labels)), (width, height))
     rule = preprocess(DETECTORS[kind], (width, height), settings)
     licence = licence_inside(file)
     spec = DetectorSpec(file, labels, _head(kind), rule, thresholds.score, thresholds.iou, licence)
-    try_detector(spec)
+    with not_yet_bundled(ANOTHER_HEAD):
+        try_detector(spec)
     return spec
 
 
@@ -89,12 +102,17 @@ def licence_inside(file: Path) -> str | None:
     return said.split()[0] if said else None
 
 
-def judge_adopted(spec: DetectorSpec, pictures: Sequence[Pixels], what: str) -> Report:
-    """There is no source to hold it against: only whether it finds something in most of the pictures."""
+def judge_adopted(spec: DetectorSpec, pictures: Sequence[Pixels], what: str, drawn: bool) -> Report:
+    """There is no source to hold it against: only whether it finds something in most of the pictures.
+
+    `drawn` are pictures of the drawn world, in which a detector of other things may find nothing.
+    """
     detector = Detector(detector_part(spec, read_labels(spec.labels)), WORKSTATION)
     counts = [len(detector.detect(pixels)) for pixels in pictures]
     share = float(np.mean([count > 0 for count in counts]))
     (took,) = least_ms([lambda: detector.detect(pictures[0])])
+    prepared = "its pictures are prepared in another way: look at `scale`, `mean` and `std`, with --set"
+    unknown = "the drawn scenes hold little that it knows: pass --photos FOLDER with photos of what it finds"
     check = Check(
         name="finds something",
         compared=f"the runtime on {what}; the source is not known",
@@ -102,7 +120,7 @@ def judge_adopted(spec: DetectorSpec, pictures: Sequence[Pixels], what: str) -> 
         figure=share,
         limit=_WITH_BOXES,
         bound="at least",
-        cause="its pictures are prepared in another way: look at `scale`, `mean` and `std`, with --set",
+        cause=unknown if drawn else prepared,
     )
     facts = (
         Fact("size", spec.file.stat().st_size / 1e6, "MB"),

@@ -11,6 +11,7 @@ from kinsight.errors import ConfigError
 ULTRALYTICS = "AGPL-3.0"
 PERMISSIVE = ("Apache-2.0", "MIT", "BSD-3-Clause", "BSD-2-Clause")
 """Licences that ask for no more than to be named."""
+_NO_NAMES = ("other", "unknown")  # what cards say of a licence that has no short name
 
 
 def accepted(licence: str, accept: Sequence[str], what: str) -> None:
@@ -23,14 +24,28 @@ def accepted(licence: str, accept: Sequence[str], what: str) -> None:
     )
 
 
-def required_licence(licence: str | None, accept: Sequence[str], what: str) -> str:
-    """A licence that is known, and accepted where it has to be."""
-    if not licence:
+def required_licence(
+    named: str | None, stated: Sequence[str | None], accept: Sequence[str], what: str
+) -> str:
+    """The licence that was named, or that the weights state: known, and accepted where it has to be.
+
+    ConfigError where nobody says one, where the two contradict each other, and where one is not accepted.
+    """
+    said = list(dict.fromkeys(spdx(each) for each in stated if each and each.lower() not in _NO_NAMES))
+    named = spdx(named) if named else None
+    if named and (other := next((each for each in said if each and each.lower() != named.lower()), None)):
+        raise ConfigError(
+            f"{what} says of itself that it is under {other}, and --licence says {named}",
+            f"leave --licence out, or pass --licence {other}",
+        )
+    licences = said or [named]
+    if not licences[0]:
         raise ConfigError(
             f"nobody says under which licence {what} is", "pass --licence NAME, as SPDX writes it"
         )
-    accepted(licence, accept, what)
-    return licence
+    for licence in licences:
+        accepted(licence or "", accept, what)
+    return licences[0] if len(licences) == 1 else strictest(licences)
 
 
 def licence_of(folder: Path) -> str | None:

@@ -22,8 +22,12 @@ from kinsight_export.parts import (
     read_part,
 )
 from kinsight_export.trial import (
+    ANOTHER_HEAD,
+    GET_AGAIN,
     face_vector_length,
     input_size,
+    not_yet_bundled,
+    refuse_other_size,
     try_classes,
     try_detector,
     try_embedder,
@@ -109,16 +113,20 @@ def _detector(options: Options) -> DetectorSpec:
         raise ConfigError(f"{_flag(idle[0])} is missing", f"pass it, as {options['detector']} is a file")
     row = _row(DETECTORS, options["head"], "--head")
     settings = _settings(options["detector_set"])
-    size = input_size(options["detector"], settings, None)
+    with not_yet_bundled(GET_AGAIN):
+        size = input_size(options["detector"], settings, None)
+    rule = preprocess(row, size, settings)
+    refuse_other_size(options["detector"], rule.size_wh)
     spec = DetectorSpec(
         options["detector"],
         options["labels"],
         options["head"],
-        preprocess(row, size, settings),
+        rule,
         options["score_threshold"],
         options["iou_threshold"],
     )
-    try_detector(spec)
+    with not_yet_bundled(ANOTHER_HEAD):
+        try_detector(spec)
     return spec
 
 
@@ -126,12 +134,16 @@ def _embedder(options: Options) -> EmbedderSpec:
     image: Path = options["embedder_image"]
     row = _row(EMBEDDERS, options["embedder_family"], "--embedder-family")
     settings = _settings(options["embedder_set"])
-    rule: Preprocess = preprocess(row, input_size(image, settings, _IMAGE_SIZE), settings)
-    spec = EmbedderSpec(options["embedder_id"] or image.stem, vector_length(image, rule.size_wh), image, rule)
+    with not_yet_bundled(GET_AGAIN):
+        rule: Preprocess = preprocess(row, input_size(image, settings, _IMAGE_SIZE), settings)
+        refuse_other_size(image, rule.size_wh)
+        dim = vector_length(image, rule.size_wh)
+    spec = EmbedderSpec(options["embedder_id"] or image.stem, dim, image, rule)
     if options["embedder_text"]:
         text = TextSpec(options["embedder_text"], options["tokenizer"], options["text_context"])
         spec = replace(spec, text=text)
-    try_embedder(spec)
+    with not_yet_bundled(GET_AGAIN):
+        try_embedder(spec)
     return spec
 
 
@@ -163,7 +175,8 @@ def _llm(options: Options) -> LlmSpec:
         mmproj=mmproj,
         image_max_tokens=options["image_max_tokens"],
     )
-    try_llm(spec)
+    with not_yet_bundled(GET_AGAIN):
+        try_llm(spec)
     return spec
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,39 @@ from kinsight_export.parts import DetectorSpec, EmbedderSpec, FacesSpec, LlmSpec
 WORKSTATION = DeviceConfig("workstation", (CPU,), threads=0, memory_mb=4096)
 _FEW, _SAME = 4, 0.999  # labels, and the cosine of two vectors of the same words
 _SFACE = "give models of the shapes of YuNet and SFace, as OpenCV has them"
+_OF_BUNDLES = ("restore the ", "name the right head ")  # how mends of files in bundles begin
+GET_AGAIN = "get the file again, or export it again"
+ANOTHER_HEAD = "name another head with --head, or give the right --labels"
 _TEXTS = ("a red dog", "two blue cars at night")
+
+
+@contextmanager
+def not_yet_bundled(mend: str) -> Iterator[None]:
+    """For files that are in no bundle yet: takes the place of a mend that is to see to one."""
+    try:
+        yield
+    except (ModelError, BundleError) as error:
+        if not error.mend.startswith(_OF_BUNDLES):
+            raise
+        raise type(error)(error.problem, mend) from error
+
+
+def refuse_other_size(file: Path, size_wh: tuple[int, int]) -> None:
+    """ConfigError where a graph takes pictures of one size, which is another."""
+    own = _own_size(file)
+    if own and own != size_wh:
+        (width, height), (wide, high) = own, size_wh
+        raise ConfigError(
+            f"{file.name} takes pictures of {width} x {height}, not of {wide} x {high}",
+            "leave the size out, or export the model again with that size",
+        )
+
+
+def _own_size(file: Path) -> tuple[int, int] | None:
+    """Width and height of a graph's picture; None where they are free."""
+    shapes = [shape for shape in Session(file, WORKSTATION).inputs.values() if len(shape) == 4]
+    height, width = shapes[0][2:] if shapes else (None, None)
+    return (width, height) if height and width else None
 
 
 def input_size(file: Path, settings: dict[str, str], default: int | None) -> tuple[int, int]:
@@ -40,10 +74,8 @@ def input_size(file: Path, settings: dict[str, str], default: int | None) -> tup
     """
     if "size_wh" in settings:
         return 0, 0  # replaced by the setting
-    shapes = [shape for shape in Session(file, WORKSTATION).inputs.values() if len(shape) == 4]
-    height, width = shapes[0][2:] if shapes else (None, None)
-    if height and width:
-        return width, height
+    if own := _own_size(file):
+        return own
     if default:
         return default, default
     raise ConfigError(f"{file.name} takes pictures of any size", "say which with size_wh=W,H")

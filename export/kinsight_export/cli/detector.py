@@ -87,14 +87,15 @@ def _made(source: str, wish: Wish, scratch: Path, pictures: Pictures) -> tuple[D
     from kinsight.bundle.files import check_onnx
     from kinsight.errors import ConfigError
     from kinsight_export.adopted import Thresholds, adopt, judge_adopted
-    from kinsight_export.licences import ULTRALYTICS, accepted, licence_of, required_licence
+    from kinsight_export.licences import ULTRALYTICS, licence_of, required_licence
     from kinsight_export.making import make_detector
     from kinsight_export.sources import need_libraries
     from kinsight_export.sources.processor import detector_type
+    from kinsight_export.trial import GET_AGAIN, not_yet_bundled
 
     thresholds, path = Thresholds(wish.score_threshold, wish.iou_threshold), Path(source)
     if path.suffix in (".pt", ".yaml", ".yml"):
-        accepted(ULTRALYTICS, wish.accept, f"{path.name} and what is made of it")
+        required_licence(wish.licence, [ULTRALYTICS], wish.accept, f"{path.name} and what is made of it")
         need_libraries()
         from kinsight_export.sources.ultralytics_yolo import open_yolo
 
@@ -105,21 +106,25 @@ def _made(source: str, wish: Wish, scratch: Path, pictures: Pictures) -> tuple[D
         need_libraries()
         from kinsight_export.sources.transformers_detectors import open_checkpoint
 
-        licence = required_licence(wish.licence or licence_of(path), wish.accept, path.name)
+        licence = required_licence(wish.licence, [licence_of(path)], wish.accept, path.name)
         return make_detector(open_checkpoint(path, wish.size, licence), scratch, thresholds, pictures)
     if path.suffix != ".onnx" or not path.is_file():
         raise ConfigError(
             f"{source} is no .pt, .yaml or .onnx file and no folder with a checkpoint", "check the path"
         )
-    check_onnx(path)
+    with not_yet_bundled(GET_AGAIN):
+        check_onnx(path)
     if wish.labels is None:
         raise ConfigError("--labels is missing", "pass the labels of the ONNX file, one a line")
     settings = dict(pair.partition("=")[::2] for pair in wish.settings)
     if wish.size:
         settings["size_wh"] = ",".join(map(str, wish.size))
     spec = adopt(path, wish.head, wish.labels, settings, thresholds)
-    spec = replace(spec, licence=required_licence(wish.licence or spec.licence, wish.accept, path.name))
-    return spec, judge_adopted(spec, pictures.pixels, pictures.words)
+    licence, drawn = (
+        required_licence(wish.licence, [spec.licence], wish.accept, path.name),
+        wish.photos is None,
+    )
+    return replace(spec, licence=licence), judge_adopted(spec, pictures.pixels, pictures.words, drawn)
 
 
 def _vocabulary(wish: Wish) -> Vocabulary | None:

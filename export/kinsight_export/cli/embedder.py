@@ -40,17 +40,20 @@ def embedder(context: click.Context, checkpoint: Path) -> None:
     CHECKPOINT is a folder of transformers: CLIP, SigLIP or SigLIP2 (a tower for pictures and one for words),
     or DINOv2 (pictures alone). The preprocessing is read from its processor.
     """
+    from kinsight.errors import ConfigError
     from kinsight_export.gate.pictures import pictures_of
     from kinsight_export.licences import licence_of, required_licence
     from kinsight_export.making import Pictures, make_embedder
     from kinsight_export.parts import write_part
     from kinsight_export.sources import need_libraries
 
+    if not checkpoint.is_dir():
+        raise ConfigError(f"there is no folder {checkpoint}", "check the path")
     need_libraries()
     from kinsight_export.sources.transformers_embedders import open_embedder
 
     wish = context.ensure_object(Wish)
-    licence = required_licence(wish.licence or licence_of(checkpoint), wish.accept, checkpoint.name)
+    licence = required_licence(wish.licence, [licence_of(checkpoint)], wish.accept, checkpoint.name)
     source = open_embedder(checkpoint, wish.size, licence, wish.stretch)
     source = replace(source, id=wish.id or source.id)
     with TemporaryDirectory(prefix="kinsight-export-") as scratch:

@@ -30,23 +30,35 @@ def cause_of(file: Path, module: nn.Module, agrees_on: Callable[[Callable[[Float
         return "boxes are suppressed twice: the file holds NonMaxSuppression itself; export it without"
     if agrees_on(lambda pictures: np.ascontiguousarray(pictures[:, ::-1])):
         return "red and blue are swapped inside the file"
-    if dead := _dead_weights(graph, module):
-        return f"a layer is lost: {dead} holds nothing but zeros"
+    if lost := lost_layer(file, module):
+        return lost
     return "a layer was changed on the way: export it again in float32"
 
 
-def _dead_weights(graph: object, module: nn.Module) -> str:
-    """The name of a weight that is zero throughout, where the source has none of that kind."""
+def lost_layer(file: Path, module: nn.Module) -> str:
+    """A clause about a weight that is zero throughout, where the source has none of that kind; else ""."""
+    import onnx
     from onnx import numpy_helper
 
+    graph = onnx.load(str(file)).graph
     begun = {tuple(value.shape) for value in module.state_dict().values() if not bool(value.any())}
     weighing = {
-        name for node in getattr(graph, "node", ()) if node.op_type in _WEIGHING for name in node.input[1:]
+        name: node.name for node in graph.node if node.op_type in _WEIGHING for name in node.input[1:]
     }
-    for weight in getattr(graph, "initializer", ()):
+    for weight in graph.initializer:
         values = numpy_helper.to_array(weight)
         if weight.name in weighing and values.ndim >= 2 and values.size >= _SMALLEST:
             shapes = {values.shape, values.shape[::-1]}  # a product may have been turned round
             if not values.any() and not shapes & begun:
-                return str(weight.name)
+                name = _in_words(str(weight.name), str(weighing[weight.name]))
+                return f"a layer is lost: {name} holds nothing but zeros"
     return ""
+
+
+def _in_words(weight: str, node: str) -> str:
+    """A weight's own name, or where an exporter numbered it, the place of the node that takes it.
+
+    Of "onnx::MatMul_297" in "/encoder/layers.1/fc2/MatMul": "the weight of encoder.layers.1.fc2".
+    """
+    place = ".".join(node.strip("/").split("/")[:-1])
+    return f"the weight of {place}" if "::" in weight and place else weight

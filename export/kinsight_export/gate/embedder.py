@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 
 from kinsight.embed import Embedder
 from kinsight.types import Floats, Pixels
-from kinsight_export.gate.causes import cause_of
+from kinsight_export.gate.causes import cause_of, lost_layer
 from kinsight_export.gate.compare import lowest_cosine, rank_agreement
 from kinsight_export.gate.preprocessing import preprocessing_checks
 from kinsight_export.gate.report import Check, Fact, Report
@@ -45,21 +46,25 @@ def judge_embedder(
         rows = [embedder.session.run({name: change(chw[None])}) for chw in inputs]
         return np.concatenate([next(iter(outputs.values())) for outputs in rows])
 
+    def likeness(vectors: Floats) -> tuple[float, float]:
+        return lowest_cosine(vectors, wanted), rank_agreement(_unit(vectors), _unit(wanted))
+
     def agrees_on(change: Callable[[Floats], Floats]) -> bool:
-        return lowest_cosine(given(change), wanted) >= COSINE_LIMIT
+        cosine, order = likeness(given(change))
+        return cosine >= COSINE_LIMIT and order >= RANK_LIMIT
 
     vectors = given()
-    cosine = lowest_cosine(vectors, wanted)
-    cause = "" if cosine >= COSINE_LIMIT else cause_of(spec.image, source.image, agrees_on)
+    cosine, order = likeness(vectors)
+    kept = cosine >= COSINE_LIMIT and order >= RANK_LIMIT
+    cause = "" if kept else cause_of(spec.image, source.image, agrees_on)
     compared = f"the file against the source, on {what}"
-    order = rank_agreement(_unit(vectors), _unit(wanted))
     checks = [
         *preprocessing_checks(spec.preprocess, source.prepare),
         Check("picture vectors", compared, "lowest cosine", cosine, COSINE_LIMIT, "at least", cause),
         Check("picture order", compared, "mean rank correlation", order, RANK_LIMIT, "at least", cause),
     ]
-    if source.text:
-        checks += _text_checks(source.text, embedder)
+    if source.text and spec.text:
+        checks += _text_checks(source.text, embedder, spec.text.file)
     whole = embedder.images(list(pictures))
     files = [spec.image, *([spec.text.file] if spec.text else [])]
     facts = [
@@ -76,7 +81,7 @@ def judge_embedder(
     return Report("embedder", source.name, tuple(checks), tuple(facts))
 
 
-def _text_checks(source: TextSource, embedder: Embedder) -> list[Check]:
+def _text_checks(source: TextSource, embedder: Embedder, file: Path) -> list[Check]:
     theirs = source.tokenise(TEXTS)
     ours = embedder.text_feeds(TEXTS)
     same = [np.array_equal(ours["input_ids"][row], theirs[row]) for row in range(len(TEXTS))]
@@ -86,7 +91,9 @@ def _text_checks(source: TextSource, embedder: Embedder) -> list[Check]:
     odd = TEXTS[same.index(False)] if False in same else ""
     cause = f"the tokenizer is another one, or pads with another token: {odd[:40]!r} is read otherwise"
     cosine = lowest_cosine(embedder.texts(TEXTS), wanted)
-    text_cause = "the text tower was changed on the way" if all(same) else cause
+    text_cause = cause
+    if all(same) and not cosine >= COSINE_LIMIT:
+        text_cause = lost_layer(file, source.module) or "the text tower was changed on the way"
     return [
         Check("tokens", compared, "share of texts read alike", float(np.mean(same)), 1.0, "at least", cause),
         Check("word vectors", compared, "lowest cosine", cosine, COSINE_LIMIT, "at least", text_cause),

@@ -32,8 +32,13 @@ def print_reports(reports: Sequence[Report], out: TextIO | None = None) -> None:
         console.print(table)
         for what in report.unjudged:
             console.print(f"{what}, not judged.")
-        for check in report.broken():
-            console.print(f"{check.name}: probably {check.cause or 'not the same model'}.")
+        broken = list(report.broken())
+        causes = dict.fromkeys(check.cause for check in broken if check.cause) or dict.fromkeys(
+            [""] if broken else []
+        )
+        for cause in causes:
+            names = ", ".join(check.name for check in broken if check.cause == cause)
+            console.print(f"{names}: probably {cause or 'not the same model'}.")
 
 
 def plot_reports(reports: Sequence[Report], path: Path) -> None:

@@ -93,8 +93,8 @@ def prompts_of(source: Source, pictures: Sequence[Pixels]) -> tuple[Prompt, ...]
     """
     if len(pictures) < 2:
         raise ConfigError("there are not two photos to compare on", "give a folder with more photos")
-    framed = [_framed(pixels, source.frame.size_wh) for pixels in pictures]
-    pairs = zip(framed[::2], framed[1::2], strict=False)
+    alike = [framed(pixels, source.frame.size_wh) for pixels in pictures]
+    pairs = zip(alike[::2], alike[1::2], strict=False)
     return tuple(Prompt(question, pair) for question, pair in zip(_QUESTIONS, pairs, strict=False))
 
 
@@ -128,7 +128,7 @@ def answers_of(source: Source, device: Device, prompts: tuple[Prompt, ...]) -> A
     )
 
 
-def _framed(pixels: Pixels, size_wh: tuple[int, int]) -> Pixels:
+def framed(pixels: Pixels, size_wh: tuple[int, int]) -> Pixels:
     """uint8 (height, width, 3) of that size, its proportions not kept."""
     floats, _ = prepare(pixels, Preprocess(size_wh, "rgb", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), "stretch"))
     framed: Pixels = floats.transpose(1, 2, 0).round().clip(0, 255).astype(np.uint8)

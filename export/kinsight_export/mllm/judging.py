@@ -16,7 +16,7 @@ from kinsight.types import Floats, Pixels
 from kinsight_export.gate import Check, Fact, Report
 from kinsight_export.gate.compare import tensor_difference, worst
 from kinsight_export.mllm.device import Device, Reading
-from kinsight_export.mllm.exam import TEXT, Answers
+from kinsight_export.mllm.exam import TEXT, Answers, framed
 from kinsight_export.mllm.order import MAX_LOSS
 from kinsight_export.mllm.tensors import damaged_tensor
 
@@ -54,8 +54,10 @@ def judge_alone(part: LlmPart, config: DeviceConfig, pictures: Sequence[Pixels])
     """A pair whose source is not at hand: no weight may be dead, and it must look at its pictures."""
     damage = next((found for file in _files(part) if (found := damaged_tensor(file))), "")
     checks = [Check("weights", "every weight", "dead or no number", float(bool(damage)), 0, cause=damage)]
+    size_wh = pictures[0].shape[1], pictures[0].shape[0]  # of all: more tokens alone would move the logits
+    alike = [framed(pixels, size_wh) for pixels in pictures[:2]]
     with Device(part, config) as device:
-        asked = [Turn("user", (Picture(pixels), Text("What is in this picture?"))) for pixels in pictures[:2]]
+        asked = [Turn("user", (Picture(pixels), Text("What is in this picture?"))) for pixels in alike]
         first, second = (device.logits([turn]) for turn in asked)
     moved = float(np.abs(first - second).max())
     checks.append(_looks("the same question about another picture", moved))

@@ -17,7 +17,7 @@ from kinsight.types import Pixels
 from kinsight_export.gate import Report
 from kinsight_export.gate.choice import Choice
 from kinsight_export.gguf_file import to_gguf, to_lora, to_pair
-from kinsight_export.licences import licence_of, required_licence, spdx
+from kinsight_export.licences import licence_of, required_licence
 from kinsight_export.mllm.candidates import Bench, choose_encoder, choose_words
 from kinsight_export.mllm.device import Device, album
 from kinsight_export.mllm.exam import Answers, answers_of, prompts_of
@@ -28,6 +28,7 @@ from kinsight_export.mllm.pair import Costs, costs_of, probe
 from kinsight_export.mllm.source import Source, kind_of, loaded, read_config, read_normalisation
 from kinsight_export.parts import LlmSpec, Part, write_part
 from kinsight_export.room import check_room
+from kinsight_export.trial import GET_AGAIN, not_yet_bundled
 
 Say = Callable[[str], None]
 _SMOKE = "A photo of one named thing; the answer must contain the name."
@@ -63,10 +64,14 @@ def make_mllm(order: MllmOrder, shop: Workshop) -> Made:
     ParityError where a pair without a source does not look at pictures.
     """
     _check(order)
-    order = replace(order, licence=_licence(order))
+    with not_yet_bundled(GET_AGAIN):
+        order = replace(order, licence=_licence(order))
     out = order.out.absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
+    with (
+        not_yet_bundled(GET_AGAIN),
+        tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch,
+    ):
         if order.checkpoint:
             return _export(order, shop, order.checkpoint, Path(scratch))
         assert order.gguf and order.mmproj
@@ -87,17 +92,20 @@ def _check(order: MllmOrder) -> None:
         raise ConfigError(
             "an adapter needs the checkpoint that it was trained on", "name the checkpoint's folder"
         )
+    if order.checkpoint and not order.checkpoint.is_dir():
+        raise ConfigError(f"there is no folder {order.checkpoint}", "check the path")
     for file in pair:
         if file and not file.is_file():
             raise ConfigError(f"there is no file {file}", "check the path")
 
 
 def _licence(order: MllmOrder) -> str:
-    """As the order, the model card or the file's header says it."""
-    said = order.licence or (licence_of(order.checkpoint) if order.checkpoint else None)
-    if not said and order.gguf:
-        said = spdx(str(read_header(order.gguf).values.get("general.license") or ""))
-    return required_licence(said, order.accept, (order.checkpoint or order.gguf or order.out).name)
+    """As the model card and the files' headers state it, or else the order names it."""
+    stated = [licence_of(order.checkpoint)] if order.checkpoint else []
+    headers = [read_header(file).values for file in (order.gguf, order.mmproj) if file]
+    stated += [str(values.get("general.license") or "") for values in headers]
+    name = (order.checkpoint or order.gguf or order.out).name
+    return required_licence(order.licence, stated, order.accept, name)
 
 
 def _adopt(order: MllmOrder, shop: Workshop, llm: Path, mmproj: Path) -> Made:

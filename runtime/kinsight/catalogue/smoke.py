@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,10 +124,15 @@ def _see(assistant: Assistant) -> str:
         parts = (Picture(_plain(rgb)), Text("What colour is this picture? Answer with one word."))
         words = assistant.llm.generate([Turn("user", parts)], Generation(max_tokens=_SHORT))
         said[colour] = "".join(words).strip()
-    wrong = [f"{colour} {answer!r}" for colour, answer in said.items() if colour not in answer.lower()]
-    if wrong:
+    if wrong := wrong_colours(said):
         raise _Failure(f"it calls a picture that is all {' and one that is all '.join(wrong)}")
     return ", ".join(f"{colour}: {answer}" for colour, answer in said.items())
+
+
+def wrong_colours(said: Mapping[str, str]) -> list[str]:
+    """Of the answers about a picture of each colour, those that do not name it, or name another as well."""
+    named = {colour: {each for each in said if each in answer.lower()} for colour, answer in said.items()}
+    return [f"{colour} {said[colour]!r}" for colour, names in named.items() if names != {colour}]
 
 
 def _plain(rgb: tuple[int, int, int]) -> Pixels:
