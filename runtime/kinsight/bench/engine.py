@@ -122,7 +122,7 @@ class EngineBench:
         return {
             **worst,
             **decode,
-            **self._memory(),
+            **self.memory(),
             "load_ms": load_ms,
             "stock_load_ms": stock.load_ms,
             **({"transformers_dtype": asked_too.dtype} if asked_too else {}),
@@ -196,7 +196,7 @@ class EngineBench:
                     rounds[-1]["transformers_tokens_s"] = checkpoint.ask(turns, _DECODED).tokens_s
         return {key: statistics.median(row[key] for row in rounds) for key in (rounds[0] if rounds else ())}
 
-    def _memory(self) -> dict[str, float]:
+    def memory(self) -> dict[str, float]:
         """What the budget tells against what a real question takes, of all processes together."""
         found: dict[str, float] = {}
         for key in _MEMORY:
@@ -242,17 +242,28 @@ def _crowd() -> tuple[str, ...]:
 
 def missed(result: Mapping[str, Any]) -> list[str]:
     """Every figure that misses its line, in words; one that was not measured misses it too."""
-    found = [
-        f"{words} is {result.get(key, float('nan')):.4f}, not {how} {line}"
-        for how, lines in (("at most", MOST), ("at least", LEAST))
-        for key, (line, words) in lines.items()
-        if not (result.get(key, -1) >= line if lines is LEAST else 0 < result.get(key, -1) <= line)
-    ]
     most = result["image_max_tokens"]
+    found = _off(result, {*MOST, *LEAST})
     return found + [
         f"a picture of {width} x {height} takes {tokens} tokens in {encodes} encodes, not at most {most}"
         for width, height, encodes, tokens in result["pictures"]
         if tokens > most
+    ]
+
+
+def memory_missed(result: Mapping[str, Any]) -> list[str]:
+    """As `missed`, of the memory alone."""
+    return _off(result, {f"{key}memory_ratio" for key in _MEMORY})
+
+
+def _off(result: Mapping[str, Any], keys: set[str]) -> list[str]:
+    """Which of these figures miss their lines, in words."""
+    return [
+        f"{words} is {result.get(key, float('nan')):.4f}, not {how} {line}"
+        for how, lines in (("at most", MOST), ("at least", LEAST))
+        for key, (line, words) in lines.items()
+        if key in keys
+        and not (result.get(key, -1) >= line if lines is LEAST else 0 < result.get(key, -1) <= line)
     ]
 
 
@@ -272,12 +283,19 @@ def engine_lines(result: dict[str, Any]) -> list[str]:
         lines.append(
             f"transformers, in {result['transformers_dtype']}: {result['transformers_tokens_s']:.1f} tokens/s"
         )
-    for key, words in {"": "", "worker_": ", in a worker"}.items():
-        told, peak, ratio = (result[f"{key}memory_{what}"] for what in ("told_mb", "peak_mb", "ratio"))
-        lines.append(f"memory of a question{words}: {told:.0f} MiB told, {peak:.0f} at most ({ratio:.2f})")
+    lines += memory_lines(result)
     for width, height, encodes, tokens in result["pictures"]:
         of = f"of {result['image_max_tokens']}"
         lines.append(f"a picture of {width} x {height}: {encodes} encodes, {tokens} tokens {of}")
+    return lines
+
+
+def memory_lines(result: Mapping[str, Any]) -> list[str]:
+    """The memory in words."""
+    lines = []
+    for key, words in {"": "", "worker_": ", in a worker"}.items():
+        told, peak, ratio = (result[f"{key}memory_{what}"] for what in ("told_mb", "peak_mb", "ratio"))
+        lines.append(f"memory of a question{words}: {told:.0f} MiB told, {peak:.0f} at most ({ratio:.2f})")
     return lines
 
 

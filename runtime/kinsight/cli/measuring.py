@@ -225,9 +225,10 @@ def stages(desk: Desk, photos: tuple[Path, ...]) -> None:
 @click.option(
     "--transformers", metavar="CHECKPOINT", type=_FOLDER, help="Ask transformers as well, on this checkpoint."
 )
+@click.option("--memory", is_flag=True, help="Only the memory, which other work does not disturb.")
 @_check
 @pass_desk
-def engine(desk: Desk, rounds: int, transformers: Path | None, check: bool) -> None:
+def engine(desk: Desk, rounds: int, transformers: Path | None, memory: bool, check: bool) -> None:
     """The language model beside llama-cpp-python's own multimodal handler, on drawn photos.
 
     Three concepts are taught; then a first and a second question about every new photo, and one more from a
@@ -236,7 +237,7 @@ def engine(desk: Desk, rounds: int, transformers: Path | None, check: bool) -> N
     """
     import tempfile
 
-    from kinsight.bench.engine import EngineBench, engine_lines, missed
+    from kinsight.bench.engine import EngineBench, engine_lines, memory_lines, memory_missed, missed
 
     with tempfile.TemporaryDirectory() as scratch, desk.assistant(looks=False) as assistant:
         if assistant.bundle.llm is None or assistant.bundle.llm.mmproj is None:
@@ -244,11 +245,11 @@ def engine(desk: Desk, rounds: int, transformers: Path | None, check: bool) -> N
                 f"the bundle {assistant.bundle.name} has no language model that sees", "use another bundle"
             )
         measuring = EngineBench(assistant.bundle, assistant.device, rounds, progress)
-        result = measuring.run(Path(scratch), transformers)
-    for line in engine_lines(result):
+        result = measuring.memory() if memory else measuring.run(Path(scratch), transformers)
+    for line in memory_lines(result) if memory else engine_lines(result):
         click.echo(line)
     _last_line({"format": 1, "bench": "engine", "bundle": assistant.bundle.name, "rounds": rounds, **result})
-    if check and (lines := missed(result)):
+    if check and (lines := memory_missed(result) if memory else missed(result)):
         raise ModelError("; ".join(lines), "measure again on an idle machine, or find what has become slower")
 
 
