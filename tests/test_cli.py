@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
 from conftest import BlobPhoto
@@ -207,7 +209,12 @@ def test_not_this_one(kinsight: Terminal, taught: Assistant, blob_photo: BlobPho
     assert first == "Lala is not 1: box, on the left, 9 % of the photo; undo takes this back."
     assert second == "I don't know anyone in this photo."
     assert fine(kinsight("look", again)).out.startswith("I don't know anyone")
-    assert "to what you said is not Lala: unknown" in fine(kinsight("look", again, "--why")).out
+    why = fine(kinsight("look", again, "--why")).out
+    said = (
+        r"similarity 0\.9\d to view 1 of Lala, but (0\.9\d|1\.00) to negative 2, which you said is not Lala, "
+    )
+    said += r"so more than \d\.\d\d was needed: unknown; similarity "
+    assert re.search(rf"^region 1, .*: {said}", why, re.MULTILINE)
     assert fine(kinsight("undo")).out == 'Undone: noted a picture that is not "Lala".\n'
     assert fine(kinsight("look", again)).out.startswith("Lala: ")
 
@@ -237,6 +244,24 @@ def test_why_as_a_picture(
     blues = [(picture[:240, left : left + 260] == COLOURS["blue"]).all(axis=2).any() for left in (0, 260)]
     assert any(reds) != any(blues)  # the crop and its nearest view show the same one
     assert fine(kinsight("look", "--why", photo)).out == said.out
+
+
+def test_why_draws_who_was_refused_first_beside_the_negative(
+    kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto, tmp_path: Path
+) -> None:
+    alike, out = (225, 50, 30), tmp_path / "why.png"
+    taught.refuse(blob_photo([Blob(alike, RED.box)]), "Lala", 1)
+    fine(kinsight("look", blob_photo([Blob(alike, (300, 60, 460, 280))]), "--why", out))
+    row = load(out).pixels[:240].astype(int)
+
+    def drawn(cell: int, colour: tuple[int, int, int]) -> bool:
+        off = np.abs(row[:, 260 * cell : 260 * (cell + 1)] - colour).max(axis=2)
+        return bool((off <= 6).sum() > 400)
+
+    shown = [
+        (drawn(cell, alike), drawn(cell, COLOURS["red"]), drawn(cell, COLOURS["blue"])) for cell in range(4)
+    ]
+    assert shown == [(True, False, False), (False, True, False), (True, False, False), (False, False, True)]
 
 
 def test_look_without_a_photo(kinsight: Terminal) -> None:

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinsight.bundle import Calibration
-from kinsight.evidence import Memory, weigh
+from kinsight.evidence import Evidence, Memory, weigh
 from kinsight.index import Index
 from kinsight.recall import CANDIDATES, Rules, needed_probability, one_box_each, recall, wider_margins
-from kinsight.types import Decision, Floats, Match, Regions
-from kinsight.why import explain
+from kinsight.types import Decision, Floats, Match, Objection, Regions
+from kinsight.why import explain, nearest_first
 
 STEEP = 0.7  # similarity of probability 1; two concepts can both come so near
 CALIBRATION = Calibration(((0.0, 0.0), (STEEP, 1.0)), 0.8, 0.5, 0.1, "by hand")
@@ -32,7 +32,7 @@ def memory_of(
     categories: Mapping[int, str] | None = None,
     negatives: Sequence[tuple[int, Floats]] = (),
 ) -> Memory:
-    """A store whose views belong to these concepts: concept c is axis c - 1, the first view is 101."""
+    """Views of these concepts, concept c is axis c - 1; the first view is 101, the first negative 201."""
     owners = np.array(views, np.int64)
     if vectors is None:
         vectors = np.eye(DIM, dtype=np.float32)[owners - 1]
@@ -43,7 +43,10 @@ def memory_of(
         view_concepts=owners,
         views=Index(vectors, np.arange(len(owners), dtype=np.int64)),
         negative_concepts=np.array([concept for concept, _ in negatives], np.int64),
-        negatives=np.array([vector for _, vector in negatives], np.float32).reshape(len(negatives), DIM),
+        negatives=np.array([vector for _, vector in negatives], np.float32).reshape(
+            len(negatives), vectors.shape[1]
+        ),
+        negative_ids=np.arange(201, 201 + len(negatives), dtype=np.int64),
     )
 
 
@@ -279,7 +282,38 @@ def test_a_negative_holds_at_any_threshold() -> None:
     memory = memory_of([LALA], negatives=[(LALA, like(0.9))])
     found, _ = recall(boxes(2), np.stack([like(0.9), like(0.89), NOBODY]), memory, rules)
     assert [matches[0].decision for matches in found] == ["unknown", "unknown"]
-    assert "to what you said is not Lala: unknown" in explain(found[0][0], rules, 0.0)
+
+
+def test_a_refusal_is_explained_by_the_negative_that_asks_for_most() -> None:
+    region, view = like(0.9), aside(1)
+    nearest, asking = (turned / np.linalg.norm(turned) for turned in (region + view / 4, region - view / 3))
+    near, exceed = region @ asking, region @ asking + 0.2 * (1 - view @ asking)
+    assert region @ nearest > near and exceed > region @ nearest + 0.2 * (1 - view @ nearest)
+    (match,), _ = look([region], memory_of([LALA], negatives=[(LALA, nearest), (LALA, asking)]))
+    assert match.against == Objection(202, pytest.approx(near, abs=1e-6), pytest.approx(exceed, abs=1e-5))
+    assert f"{near:.2f}" != f"{exceed:.2f}"
+    assert explain(match, RULES, 0.8) == (
+        f"similarity 0.63 to view 101 of Lala, but {near:.2f} to negative 202, which you said is not Lala, "
+        f"so more than {exceed:.2f} was needed: unknown"
+    )
+    copy = memory_of([LALA], negatives=[(LALA, aside(0.995))])
+    assert look([aside(0.97, 2)], copy)[0][0].against is None  # it speaks of its own copies only
+
+
+def test_whom_a_negative_keeps_from_being_first_is_told_first() -> None:
+    """However many others there are; and not whom it would not have been anyway."""
+    region = like(0.95, 0.5, 0.5, 0.5, 0.5)
+    memory = memory_of([1, 2, 3, 4, 5], negatives=[(LALA, region), (5, region)])
+    found, _ = recall(boxes(1), np.stack([region, NOBODY]), memory, RULES)
+    assert [match.concept for match in found[0]] == ["Tom", "Ann", "Mimi", "Lala"]
+    assert (found[0][0].margin, found[0][3].probability, found[0][3].refused) == (0, 0, True)
+    told = nearest_first(found[0])
+    assert told[0].concept == "Lala" and told[0].claim == pytest.approx(0.95, abs=1e-5)
+    weak = like(0.3, 0.9, 0.5, 0.4)
+    found, _ = recall(
+        boxes(1), np.stack([weak, NOBODY]), memory_of([1, 2, 3, 4], negatives=[(LALA, weak)]), RULES
+    )
+    assert [match.concept for match in nearest_first(found[0])] == ["Tom", "Ann", "Mimi"]
 
 
 def test_the_whole_photo_does_not_name_whom_a_negative_kept_from_a_box() -> None:
@@ -305,7 +339,7 @@ def test_a_region_must_be_clearly_nearer_to_a_view_than_to_a_negative() -> None:
         region /= np.linalg.norm(region)
         needed = region @ negative + 0.2 * (1 - lala @ negative)
         evidence = weigh(region[None], memory_of([LALA], negatives=[(LALA, negative)]), NOBODY_ELSE, 4)
-        assert evidence.against[0, 0] == pytest.approx(needed, abs=1e-6)
+        assert evidence.against.exceed[0, 0] == pytest.approx(needed, abs=1e-6)
         assert bool(evidence.proven[0, 0]) == (region @ lala > needed)
     near = (lala + 0.95 * negative) / np.linalg.norm(lala + 0.95 * negative)
     (match,), _ = look([near], memory_of([LALA], negatives=[(LALA, negative)]))
@@ -370,6 +404,16 @@ def test_who_looks_like_a_negative_needs_more(alike: float) -> None:
         assert look([like(chance)], memory_of([LALA]))[0][0].decision == "accepted"
 
 
+def test_a_copy_makes_nobody_mistakable() -> None:
+    """It takes the name from its own copies alone: who was accepted stays so."""
+    memory = memory_of([LALA], negatives=[(LALA, aside(0.995))])
+    assert memory.mistaken == {}
+    assert look([like(0.82)], memory)[0][0].decision == "accepted"
+    both = memory_of([LALA], negatives=[(LALA, aside(0.5)), (LALA, aside(0.995))])
+    assert both.mistaken == {LALA: pytest.approx(0.5)}
+    assert look([like(0.82)], both)[0][0].decision == "unsure"
+
+
 def test_a_negative_of_another_concept_changes_nothing() -> None:
     region = like(0.9)
     (match,), _ = look([region], memory_of([LALA, TOM], negatives=[(TOM, region)]))
@@ -421,22 +465,78 @@ def test_the_concept_itself_in_the_cohort_does_not_speak_against_it() -> None:
     assert score == pytest.approx(0.63 - 0.75 * np.mean(strangers @ query), abs=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_search_is_deep_enough_for_the_cohort_and_several_views(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    draw = rng.standard_normal((420, DIM)).astype(np.float32)
-    draw /= np.linalg.norm(draw, axis=1, keepdims=True)
-    memory, cohort, queries = (
-        memory_of([1] * 200 + [2] * 150 + [3, 4, 5, 6] * 10, draw[:390]),
-        draw[390:410],
-        draw[410:],
+WIDE = np.eye(32, dtype=np.float32)
+THING = WIDE[0]
+BEHIND = 120
+
+
+def at(cosine: float, *axes: int) -> Floats:
+    """float32 (n, 32): unit vectors so like THING, each turned towards another of these axes."""
+    return (cosine * THING + np.sqrt(1 - cosine**2) * WIDE[[*axes]]).astype(np.float32)
+
+
+def crowd_before(
+    nearest: float, fillers: tuple[float, float], behind: Floats, negatives: Sequence[tuple[int, Floats]] = ()
+) -> Memory:
+    """The first concept is nearest, with 40 views; 118 others follow, and behind them comes the last one."""
+    first = np.concatenate([at(nearest - 0.0001 * view, 1) for view in range(40)])
+    others = np.concatenate(
+        [at(cosine, 2 + row % 8) for row, cosine in enumerate(np.linspace(*fillers, 118))]
     )
-    some, everybody = (weigh(queries, memory, cohort, wanted) for wanted in (2, 6))
-    for row in range(len(queries)):
-        columns = np.argsort(-everybody.scores[row])[:2]
-        first = everybody.concepts[columns].tolist()
-        shallow = some.concepts[np.argsort(-some.scores[row])[:2]].tolist()
-        assert shallow == first
+    owners = [*[1] * 40, *range(2, BEHIND), *[BEHIND] * len(behind)]
+    return memory_of(owners, np.concatenate([first, others, behind]), negatives=negatives)
+
+
+def itself(*concepts: int) -> list[tuple[int, Floats]]:
+    """A negative of each of these that shows THING."""
+    return [(concept, THING) for concept in concepts]
+
+
+SURROUNDING = np.concatenate(
+    [at(0.6, *range(10, 20)), *(at(0.6, axis) * (2 * THING - 1) for axis in range(10, 20))]
+)
+CROWDS = {
+    "its views surround the thing": (crowd_before(0.9, (0.75, 0.65), SURROUNDING), WIDE[20:24], BEHIND),
+    "its likest of the cohort leaves it out": (
+        crowd_before(0.75, (0.74, 0.71), at(0.7, 10)),
+        np.concatenate([at(0.7, 10), WIDE[1:10]]),
+        BEHIND,
+    ),
+    "all before it are refused": (
+        crowd_before(0.9, (0.85, 0.75), at(0.7, 10), itself(*range(1, BEHIND))),
+        WIDE[20:24],
+        BEHIND,
+    ),
+    "the nearest is refused": (crowd_before(0.9, (0.85, 0.75), at(0.7, 10), itself(1)), WIDE[20:24], 2),
+}
+"""What brings somebody from behind to the first place: the store, the cohort, and who is first."""
+
+
+@pytest.mark.parametrize("wanted", [1, 2, 5])
+@pytest.mark.parametrize("crowd", CROWDS)
+def test_the_search_goes_on_until_nobody_left_out_can_be_among_the_first(
+    crowd: str, wanted: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, cohort, first = CROWDS[crowd]
+    found = weigh(THING[None], memory, cohort, wanted, gains=(0.02, 0.03))
+    monkeypatch.setattr("kinsight.evidence._FIRST_VIEWS", len(memory.views))
+    everybody = weigh(THING[None], memory, cohort, wanted, gains=(0.02, 0.03))
+    assert len(everybody.concepts) == BEHIND
+    assert first_of(found, wanted) == first_of(everybody, wanted)
+    assert first_of(found, wanted)[0] == first
+
+
+def first_of(evidence: Evidence, wanted: int) -> list[int]:
+    """Ids of the proven concepts with the highest scores."""
+    scores = np.where(evidence.proven[0], evidence.scores[0], -2)
+    best = np.lexsort((evidence.concepts, -scores))[:wanted]
+    found: list[int] = evidence.concepts[best[scores[best] > -2]].tolist()
+    return found
+
+
+def test_the_search_stops_where_it_may() -> None:
+    memory = crowd_before(0.9, (0.75, 0.65), at(0.6, 10))
+    assert len(weigh(THING[None], memory, WIDE[20:24], 2, gains=(0.02, 0.03)).concepts) < BEHIND
 
 
 # Categories
@@ -531,9 +631,16 @@ def test_the_matches_are_those_of_an_exhaustive_comparison(seed: int) -> None:
             chance = float(np.clip(score / STEEP, 0, 1)) if near.max() > against else 0.0
             expected.append((-chance, -float(near.max()), concept, 101 + int(near.argmax())))
         best = sorted(expected)[:CANDIDATES]
-        assert [(match.concept_id, match.view_id) for match in matches] == [row[2:] for row in best]
-        assert [match.similarity for match in matches] == pytest.approx([-row[1] for row in best], abs=1e-5)
-        assert [match.probability for match in matches] == pytest.approx([-row[0] for row in best], abs=1e-4)
+        assert all(match.refused and match.claim >= matches[0].claim for match in matches[CANDIDATES:])
+        assert [(match.concept_id, match.view_id) for match in matches[:CANDIDATES]] == [
+            row[2:] for row in best
+        ]
+        assert [match.similarity for match in matches[:CANDIDATES]] == pytest.approx(
+            [-row[1] for row in best], abs=1e-5
+        )
+        assert [match.probability for match in matches[:CANDIDATES]] == pytest.approx(
+            [-row[0] for row in best], abs=1e-4
+        )
 
 
 def test_evidence_has_a_row_for_every_vector_and_a_column_for_every_concept() -> None:

@@ -45,12 +45,14 @@ class Memory:
     views: Index  # n unit vectors, keyed by their row
     negative_concepts: Ids  # int64 (m,), concept ids
     negatives: Floats  # float32 (m, dim), unit length
+    negative_ids: Ids  # int64 (m,)
     face_concepts: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 (f,), concept ids
     faces: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     """float32 (f, face dim), unit length: the faces in f of the views."""
     negative_face_concepts: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 (g,)
     negative_faces: Floats = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     """float32 (g, face dim), unit length: the faces in g of the negatives."""
+    negative_face_ids: Ids = field(default_factory=lambda: np.zeros(0, np.int64))  # int64 (g,), of these
 
     @cached_property
     def shown(self) -> Ids:
@@ -74,10 +76,14 @@ class Memory:
 
     @cached_property
     def mistaken(self) -> Mapping[int, float]:
-        """Id of each concept with a negative -> how much the likest of these looks like it: cosine, -1..1."""
+        """Id of each concept with a negative -> how much the likest of these looks like it: cosine, -1..COPY.
+
+        Copies of a view do not count: that they look like it says nothing of others.
+        """
+        told = self.alike < COPY
         return {
-            int(concept): float(self.alike[self.negative_concepts == concept].max())
-            for concept in np.intersect1d(self.negative_concepts, self.shown)
+            int(concept): float(self.alike[told & (self.negative_concepts == concept)].max())
+            for concept in np.intersect1d(self.negative_concepts[told], self.shown)
         }
 
     @cached_property
@@ -102,7 +108,9 @@ class Memory:
         for concept in np.intersect1d(self.negative_face_concepts, self.face_concepts):
             own = self.faces[self.face_concepts == concept]
             others = self.negative_faces[self.negative_face_concepts == concept]
-            found[int(concept)] = float(cosines(others, own).max())
+            alike = cosines(others, own).max(axis=1)
+            if (alike < COPY).any():
+                found[int(concept)] = float(alike[alike < COPY].max())
         return found
 
     @cached_property
@@ -116,21 +124,34 @@ class Memory:
 
 
 @dataclass(frozen=True, eq=False)
+class Against:
+    """What speaks against c concepts in m regions: of each the negative that asks for most."""
+
+    exceed: Floats  # float32 (m, c), what the similarity must exceed, -1 where there is no negative
+    negative_ids: Ids  # int64 (m, c), 0 where there is none
+    similarities: Floats  # float32 (m, c), cosine with that negative
+
+    @classmethod
+    def nothing(cls, regions: int, concepts: int) -> Against:
+        """Of so many regions and concepts; the columns are filled in by `weigh`."""
+        shape = regions, concepts
+        return cls(np.full(shape, -1, np.float32), np.zeros(shape, np.int64), np.full(shape, -1, np.float32))
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """m regions against c concepts; concepts that are too far from every region to matter are left out."""
 
     concepts: Ids  # int64 (c,), concept ids
     similarities: Floats  # float32 (m, c), cosine with the best view
     view_ids: Ids  # int64 (m, c), of the best view
-    against: (
-        Floats  # float32 (m, c), what the similarity must exceed for the negatives, -1 where there is none
-    )
+    against: Against  # by the negatives
     scores: Floats  # float32 (m, c), -1.5..1.5: what the calibration's curve is fitted on
 
     @property
     def proven(self) -> NDArray[np.bool_]:
         """bool (m, c): clearly nearer to a view than to any negative; else it is nobody, at any threshold."""
-        return self.similarities > self.against
+        return self.similarities > self.against.exceed
 
 
 def weigh(
@@ -175,24 +196,26 @@ def weigh(
         depth = min(4 * depth, len(memory.views))
 
 
-def weigh_faces(faces: Floats, concepts: Ids, memory: Memory) -> tuple[Floats, Floats]:
+def weigh_faces(faces: Floats, concepts: Ids, memory: Memory) -> tuple[Floats, Against]:
     """Of the faces in m regions, float32 (m, face dim), zeros where none is seen, and c concepts, int64 (c,):
 
     float32 (m, c), the cosine with the likest face of each concept, nan where one of the two was not seen,
-    and (m, c), what it must exceed for the faces of the concept's negatives, -1 where there is none. A
-    negative without a face says nothing here, however alike the figures are.
+    and what speaks against it by the faces of the concept's negatives. A negative without a face says
+    nothing here, however alike the figures are.
     """
     near = np.full((len(faces), len(concepts)), np.nan, np.float32)
-    against = np.full_like(near, -1.0)
+    against = Against.nothing(*near.shape)
     seen = faces.any(axis=1)
     for column in np.flatnonzero(np.isin(concepts, memory.face_concepts)) if seen.any() else ():
         own = memory.faces[memory.face_concepts == concepts[column]]
         cosine = cosines(own, faces[seen])
         near[seen, column] = cosine.max(axis=0)
-        others = memory.negative_faces[memory.negative_face_concepts == concepts[column]]
-        if len(others):
+        mine = memory.negative_face_concepts == concepts[column]
+        if mine.any():
+            others = memory.negative_faces[mine]
             alike = cosines(others, own).max(axis=1)
-            against[seen, column] = _must_exceed(faces[seen], (others, alike), own, cosine.argmax(axis=0))
+            told = _must_exceed(faces[seen], (others, alike), own, cosine.argmax(axis=0))
+            _tell(against, (np.flatnonzero(seen), int(column)), told, memory.negative_face_ids[mine])
     return near, against
 
 
@@ -202,7 +225,7 @@ def _of(
     """All that there is on these concepts, int64 (c,), exactly; `others`: the cohort and its `_crowd`."""
     if not len(concepts):
         none = np.zeros((len(vectors), 0), np.float32)
-        return Evidence(concepts, none, none.astype(np.int64), none, none)
+        return Evidence(concepts, none, none.astype(np.int64), Against.nothing(len(vectors), 0), none)
     rows, starts = memory.rows_of(concepts)
     views = memory.views.vectors[rows]
     near = cosines(views, vectors).T
@@ -268,29 +291,47 @@ def _crowd(vectors: Floats, cohort: Floats) -> Floats:
     return taken
 
 
-def _against(vectors: Floats, concepts: Ids, memory: Memory, nearest: Ids) -> Floats:
-    """float32 (m, c): what a similarity must exceed, -1 where a concept has no negative.
-
-    `nearest`, int64 (m, c), are the rows of the nearest views.
-    """
-    against = np.full((len(vectors), len(concepts)), -1.0, np.float32)
+def _against(vectors: Floats, concepts: Ids, memory: Memory, nearest: Ids) -> Against:
+    """What the negatives say. `nearest`, int64 (m, c), are the rows of the nearest views."""
+    against = Against.nothing(len(vectors), len(concepts))
     for column in np.flatnonzero(np.isin(concepts, memory.negative_concepts)):
         mine = memory.negative_concepts == concepts[column]
         negatives = memory.negatives[mine], memory.alike[mine]
         rows, which = np.unique(nearest[:, column], return_inverse=True)
-        against[:, column] = _must_exceed(vectors, negatives, memory.views.vectors[rows], which)
+        told = _must_exceed(vectors, negatives, memory.views.vectors[rows], which)
+        _tell(against, (np.arange(len(vectors)), int(column)), told, memory.negative_ids[mine])
     return against
 
 
-def _must_exceed(vectors: Floats, negatives: tuple[Floats, Floats], views: Floats, nearest: Ids) -> Floats:
-    """float32 (m,): what the cosine of m vectors with the nearest of a concept's views must exceed.
+def _tell(
+    against: Against,
+    at: tuple[Ids, int],
+    told: tuple[Floats, Ids, Floats],
+    ids: Ids,
+) -> None:
+    """Fills in a column, at some of its rows, with what `_must_exceed` found of negatives with these ids."""
+    exceed, which, near = told
+    spoken = exceed > -1
+    against.exceed[at] = exceed
+    against.negative_ids[at] = np.where(spoken, ids[which], 0)
+    against.similarities[at] = np.where(spoken, near, -1)
+
+
+def _must_exceed(
+    vectors: Floats, negatives: tuple[Floats, Floats], views: Floats, nearest: Ids
+) -> tuple[Floats, Ids, Floats]:
+    """Of m vectors, what the cosine with the nearest of a concept's views must exceed, float32 (m,);
+
+    the row of the negative that asks for it, int64 (m,), and the cosine with that one, float32 (m,).
 
     For each negative, float32 (n, dim), its cosine, and REFUSED_SHARE of the distance (1 less the cosine)
-    from it to the view, which is row `nearest`, int64 (m,), of `views`; the most counts. With the negatives
-    comes how alike a view of the concept is, (n,): see COPY.
+    from it to the view, which is row `nearest`, int64 (m,), of `views`; the most counts, and -1 where none
+    does. With the negatives comes how alike a view of the concept is, (n,): see COPY.
     """
     crops, alike = negatives
     near = cosines(crops, vectors).T
     least = near + np.float32(REFUSED_SHARE) * (1 - cosines(views, crops)[nearest])
-    telling: Floats = np.where((alike < COPY) | (near >= COPY), least, np.float32(-1)).max(axis=1)
-    return telling
+    telling: Floats = np.where((alike < COPY) | (near >= COPY), least, np.float32(-1))
+    which = telling.argmax(axis=1)
+    rows = np.arange(len(vectors))
+    return telling[rows, which], which, near[rows, which]

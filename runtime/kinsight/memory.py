@@ -54,10 +54,12 @@ def read_memory(
         views=Index(entries.views, np.arange(len(entries.view_ids), dtype=np.int64)),
         negative_concepts=entries.negative_concepts,
         negatives=entries.negatives,
+        negative_ids=entries.negative_ids,
         face_concepts=seen.view_concepts if seen else np.zeros(0, np.int64),
         faces=seen.views if seen else np.zeros((0, 0), np.float32),
         negative_face_concepts=seen.negative_concepts if seen else np.zeros(0, np.int64),
         negative_faces=seen.negatives if seen else np.zeros((0, 0), np.float32),
+        negative_face_ids=seen.negative_ids if seen else np.zeros(0, np.int64),
     )
 
 

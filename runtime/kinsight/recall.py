@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from kinsight.bundle import Calibration
 from kinsight.calibration import probability
-from kinsight.evidence import Evidence, Ids, Memory, weigh, weigh_faces
+from kinsight.evidence import Against, Evidence, Ids, Memory, weigh, weigh_faces
 from kinsight.index import cosines
 from kinsight.metrics import shares_inside
-from kinsight.types import Decision, Floats, Match, Regions
+from kinsight.types import Decision, Floats, Match, Objection, Regions
 
 CANDIDATES = 3
-"""Matches that are kept per region, best first."""
+"""Matches that are kept per region, best first; behind them may be whom a negative keeps from being first."""
 PERSONS = frozenset({"person", "people", "man", "woman", "boy", "girl", "child", "baby"})
 """Categories, casefolded, of those who are known by their face where a bundle can see faces."""
 SURE_LABEL = 0.5
@@ -64,13 +64,12 @@ def recall(
         near, against = _face_evidence(faces, evidence.concepts, memory)
         bodily = np.isnan(near)
         likely = np.where(bodily, likely, probability(np.nan_to_num(near), rules.faces))
-        proven = np.where(bodily, proven, near > against)
+        proven = np.where(bodily, proven, near > against.exceed)
         maybe = np.where(bodily, maybe, rules.faces.unsure_probability)
     refused = ~proven | _parts_of_refused(likely, proven, regions)
-    chances = np.where(refused, 0, likely)
-    rows = [_matches(row, chances[row], refused[row], evidence, memory) for row in range(len(vectors))]
+    rows = [_matches(row, likely[row], refused[row], evidence, memory) for row in range(len(vectors))]
     if rules.faces is not None:
-        rows = [_with_faces(row, near[at], against[at], evidence.concepts) for at, row in enumerate(rows)]
+        rows = [_with_faces(row, (at, near, against), evidence.concepts) for at, row in enumerate(rows)]
     labels = [*zip(regions.labels, regions.scores.tolist(), strict=True), ("", 0.0)]
     decided = [_decide(row, memory, rules, *label) for row, label in zip(rows, labels, strict=True)]
     boxes = one_box_each(decided[:-1])
@@ -135,40 +134,44 @@ def _parts_of_refused(likely: Floats, proven: NDArray[np.bool_], regions: Region
 
 
 def _matches(
-    row: int, chances: Floats, refused: NDArray[np.bool_], evidence: Evidence, memory: Memory
+    row: int, likely: Floats, refused: NDArray[np.bool_], evidence: Evidence, memory: Memory
 ) -> tuple[Match, ...]:
-    """The best candidates of one region, not decided yet.
+    """The best candidates of one region, not decided yet, and whom only a negative keeps from being the best.
 
-    `chances`, float32 (c,), are probabilities; `refused`, bool (c,), says whom a negative speaks against.
+    `likely`, float32 (c,), are probabilities; `refused`, bool (c,), says whom a negative speaks against.
     """
-    similarities = evidence.similarities[row]
-    order = np.lexsort((-similarities, -chances))[: CANDIDATES + 1]
-    best = order[:CANDIDATES]
-    probabilities = [*chances[order].tolist(), 0.0]
-    columns = zip(
-        evidence.concepts[best].tolist(),
-        evidence.view_ids[row, best].tolist(),
-        similarities[best].tolist(),
-        evidence.scores[row, best].tolist(),
-        evidence.against[row, best].tolist(),
-        refused[best].tolist(),
-        strict=True,
-    )
+    similarities, chances = evidence.similarities[row], np.where(refused, 0, likely)
+    order = np.lexsort((-similarities, -chances))
+    best = order[:CANDIDATES].tolist()
+    nearest = int(np.where(refused, likely, -1).argmax()) if refused.any() else None
+    if nearest is not None and nearest not in best and likely[nearest] >= chances[best[0]]:
+        best.append(nearest)
+    first, second = [*chances[order[:2]].tolist(), 0.0, 0.0][:2]
     return tuple(
         Match(
-            concept=memory.names[concept],
-            concept_id=concept,
-            view_id=view,
-            similarity=similarity,
-            probability=probabilities[rank],
-            margin=probabilities[rank] - probabilities[0 if rank else 1],
+            concept=memory.names[concept_id],
+            concept_id=concept_id,
+            view_id=int(evidence.view_ids[row, column]),
+            similarity=float(similarities[column]),
+            probability=float(chances[column]),
+            margin=float(chances[column]) - (first if rank else second),
             decision="unknown",
-            score=score,
-            against=against,
-            refused=no,
+            score=float(evidence.scores[row, column]),
+            against=_objection(evidence.against, row, column),
+            refused=bool(refused[column]),
+            claim=float(likely[column]),
         )
-        for rank, (concept, view, similarity, score, against, no) in enumerate(columns)
+        for rank, column in enumerate(best)
+        for concept_id in (int(evidence.concepts[column]),)
     )
+
+
+def _objection(against: Against, row: int, column: int) -> Objection | None:
+    negative_id = int(against.negative_ids[row, column])
+    if not negative_id:
+        return None
+    similarity, exceed = against.similarities[row, column], against.exceed[row, column]
+    return Objection(negative_id, float(similarity), float(exceed))
 
 
 def _known_faces(faces: Floats, memory: Memory, rules: Rules) -> Ids:
@@ -180,7 +183,7 @@ def _known_faces(faces: Floats, memory: Memory, rules: Rules) -> Ids:
     return found[[is_person(memory.categories.get(int(one), "")) for one in found]]
 
 
-def _face_evidence(faces: Floats, concepts: Ids, memory: Memory) -> tuple[Floats, Floats]:
+def _face_evidence(faces: Floats, concepts: Ids, memory: Memory) -> tuple[Floats, Against]:
     """As `weigh_faces`, of persons: all others are known by their looks alone."""
     near, against = weigh_faces(faces, concepts, memory)
     persons = [is_person(memory.categories.get(int(one), "")) for one in concepts]
@@ -188,14 +191,20 @@ def _face_evidence(faces: Floats, concepts: Ids, memory: Memory) -> tuple[Floats
     return near, against
 
 
-def _with_faces(row: tuple[Match, ...], near: Floats, against: Floats, concepts: Ids) -> tuple[Match, ...]:
-    """The matches of one region with what the faces say, both float32 (c,), where they say anything."""
-    columns = [int(np.searchsorted(concepts, match.concept_id)) for match in row]
+def _with_faces(
+    matches: tuple[Match, ...], seen: tuple[int, Floats, Against], concepts: Ids
+) -> tuple[Match, ...]:
+    """The matches of one region with what the faces say where they say anything.
+
+    `seen`: the row of the region, and what `_face_evidence` found, of `concepts`, int64 (c,).
+    """
+    row, near, against = seen
+    columns = [int(np.searchsorted(concepts, match.concept_id)) for match in matches]
     return tuple(
         match
-        if np.isnan(near[column])
-        else replace(match, face=float(near[column]), against=float(against[column]))
-        for match, column in zip(row, columns, strict=True)
+        if np.isnan(near[row, column])
+        else replace(match, face=float(near[row, column]), against=_objection(against, row, column))
+        for match, column in zip(matches, columns, strict=True)
     )
 
 
@@ -263,7 +272,7 @@ def wider_margins(
             carrier = carriers.get(match.concept_id)
             if carrier is None or part[at, carrier] or rows[carrier][0].probability <= match.probability:
                 rivals.append(match.probability)
-        behind = others[-1].probability if len(others) == CANDIDATES - 1 else 0.0
+        behind = others[CANDIDATES - 2].probability if len(others) >= CANDIDATES - 1 else 0.0
         margin = best.probability - max(rivals, default=behind)
         if margin > best.margin:
             yield at, (replace(best, margin=margin), *others)

@@ -91,6 +91,15 @@ class ClassVectors:
 
 
 @dataclass(frozen=True)
+class Objection:
+    """What the negatives say against a match: the one of them that asks for most."""
+
+    negative_id: int
+    similarity: float  # cosine with the negative, of the faces where those were compared, -1..1
+    exceed: float  # what the cosine with the view must exceed because of it
+
+
+@dataclass(frozen=True)
 class Match:
     """One region (or the whole photo) held against one concept."""
 
@@ -102,10 +111,10 @@ class Match:
     margin: float  # probability minus that of the next concept, -1..1
     decision: Decision
     score: float = 0.0  # what the probability was read off for: the similarities, less the cohort's
-    against: float = -1.0
-    """What the cosine of the faces, or else the similarity, must exceed for the negatives; -1 without any."""
+    against: Objection | None = None  # None where no negative speaks of it
     face: float | None = None  # cosine of the faces; None where one of them was not seen, or nobody looked
     refused: bool = False  # a negative speaks against it, or against a likelier region of which it is a part
+    claim: float = 0.0  # what the probability would be but for the negatives, 0..1
 
 
 @dataclass(frozen=True, eq=False)

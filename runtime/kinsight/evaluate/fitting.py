@@ -156,6 +156,7 @@ def memory_of(references: Mapping[str, Floats]) -> Memory:
         views=Index(vectors, ids),
         negative_concepts=np.zeros(0, np.int64),
         negatives=np.zeros((0, vectors.shape[1]), np.float32),
+        negative_ids=np.zeros(0, np.int64),
     )
 
 

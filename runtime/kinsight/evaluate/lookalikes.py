@@ -191,7 +191,8 @@ def _refusing(shot: Shot, memory: Memory, forced: Rules) -> Memory:
     boxes, whole = recall(shot.regions, shot.vectors, memory, forced)
     taken = [row for row, matches in enumerate((*boxes, whole)) if _accepts(matches)]
     refused = shot.views[taken[:1] or [-1]]
-    return replace(memory, negative_concepts=np.zeros(1, np.int64), negatives=refused)
+    one = np.ones(1, np.int64)
+    return replace(memory, negative_concepts=0 * one, negatives=refused, negative_ids=one)
 
 
 def _named_boxes(shot: Shot, memory: Memory, rules: Rules) -> list[tuple[str, int]]:
