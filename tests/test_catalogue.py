@@ -511,6 +511,7 @@ def test_a_model_that_talks_nonsense_fails_its_smoke_question(bundle: Path, devi
     assert trials["recognition"].state == "well"
     assert trials["language model"].state == "failed"
     assert "no answer of its own that holds" in trials["language model"].words
+    assert bundle.llm and trials["language model"].words.endswith(f"its bundle asks for: {bundle.llm.smoke}")
 
 
 @pytest.mark.skipif(not find_spec("llama_cpp"), reason="llama-cpp-python is not installed")

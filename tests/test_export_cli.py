@@ -73,6 +73,9 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     constant_tower(folder / "any-size.onnx", "float[n, 3, h, w] pixel_values")
     (folder / "one.txt").write_text("box\n", encoding="utf-8")
     (folder / "broken.gguf").write_bytes(b"GGUF" + bytes(50))
+    model = onnx.load(str(folder / "end2end.onnx"))
+    model.metadata_props.add(key="license", value="AGPL-3.0 License (https://ultralytics.com/license)")
+    onnx.save(model, str(folder / "agpl.onnx"))
     draw_identities(folder / "photos", ["red"], photos=3)
     return folder
 
@@ -143,7 +146,8 @@ def test_a_bundle_of_every_part(export: Export, parts: Path, out: Path) -> None:
     assert found.detector.labels == ("box", "ball", "cone")
     assert (found.embedder.id, found.embedder.dim, found.embedder.calibration) == ("blobs-1", 32, None)
     assert found.embedder.text and found.embedder.text.context == 8
-    assert found.llm and (found.llm.sees, found.llm.context, found.llm.stop) == ("nothing", 512, ("<|end|>",))
+    assert found.llm and found.llm.licence == "Apache-2.0"  # as the file states
+    assert (found.llm.sees, found.llm.context, found.llm.stop) == ("nothing", 512, ("<|end|>",))
     sources = {"detector.onnx": "end2end.onnx", "llm.gguf": "text.gguf"}
     copies = digests(out)
     assert copies.pop("bundle.toml")
@@ -245,6 +249,10 @@ ADOPTIONS = {
         "gone.onnx",
         r"gone.onnx is no .pt, .yaml or .onnx file and no folder with a checkpoint",
     ),
+    "labels in latin-1": (
+        "yolox.onnx --labels latin.txt",
+        r"latin.txt is not a UTF-8 text: give a text file with the labels",
+    ),
     "no labels": ("yolox.onnx", r"--labels is missing: pass the labels of the ONNX file, one a line"),
     "other labels": (
         "yolov8.onnx --labels one.txt",
@@ -302,9 +310,6 @@ def test_what_is_not_taken_over(export: Export, parts: Path, out: Path, case: st
     words, sentence = ADOPTIONS[case]
     (parts / "junk.onnx").write_bytes(b"<html>" * 9)
     kept_elsewhere(parts / "end2end.onnx", parts / "outside.onnx")
-    model = onnx.load(str(parts / "end2end.onnx"))
-    model.metadata_props.add(key="license", value="AGPL-3.0 License (https://ultralytics.com/license)")
-    onnx.save(model, str(parts / "agpl.onnx"))
     words = words.removesuffix("--photos") if words.endswith("--photos") else f"--photos photos {words}"
     said = export("detector", words, "--out", out)
     assert said.code and not out.exists()
@@ -339,6 +344,10 @@ REFUSALS = {
     "wrong head": ("--head yolox", r"end2end.onnx gives an output of .* which is not a yolox head: name "),
     "wrong labels": ("--detector yolov8.onnx --head yolov8 --labels one.txt", r"7 numbers a box inst"),
     "labels in latin-1": ("--labels latin.txt", r"latin.txt is not a UTF-8 text: "),
+    "other licence": (
+        "--detector agpl.onnx --licence Apache-2.0",
+        r"a part is under AGPL-3.0, and --licence says Apache-2.0: leave --licence out, or pass 'AGPL-3.0'",
+    ),
     "no detector": ("--detector labels.txt", r"labels.txt cannot be loaded \(.*\): get the file again"),
     "unknown family": ("--embedder-family vgg", r"--embedder-family vgg is not known: choose one of clip, "),
     "unknown setting": ("--detector-set sizes=3", r"sizes is no setting of a preprocessing: choose one of "),
@@ -395,6 +404,17 @@ def test_what_click_refuses_is_one_sentence_too(export: Export, out: Path, words
     assert refused(export("bundle", VISION, words, "--out", out), 2).startswith(
         f"kinsight-export: {sentence}"
     )
+
+
+def test_a_bundle_is_under_the_licence_that_its_files_state(export: Export, out: Path) -> None:
+    fine(export("bundle", VISION, "--detector agpl.onnx --out", out))
+    assert read_bundle(out).licence == read_bundle(out).detector.licence == "AGPL-3.0"
+    words = "--detector agpl.onnx --replace --name x --licence"
+    refused(export("bundle", VISION, words, "MIT --out", out))
+    main_words = ["bundle", *VISION.split(), *words.split(), "AGPL-3.0 AND MIT", "--out", str(out)]
+    with pytest.raises(SystemExit) as left:
+        main(main_words)
+    assert not left.value.code and read_bundle(out).licence == "AGPL-3.0 AND MIT"
 
 
 def test_a_taken_place(export: Export, out: Path) -> None:

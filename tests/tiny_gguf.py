@@ -133,6 +133,7 @@ def make_vision_pair(folder: Path, projector: Projector = "gemma3", seed: int = 
 
 def _describe_text_model(writer: gguf.GGUFWriter, tokens: Mapping[str, gguf.TokenType]) -> None:
     names = list(tokens)
+    writer.add_license("apache-2.0")
     writer.add_context_length(2048)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(BLOCKS)

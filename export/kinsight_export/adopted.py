@@ -62,7 +62,9 @@ def adopt(
         raise ConfigError(f"--head {head} is not known", f"choose one of {', '.join(DETECTORS)}")
     width, height = preprocess(DETECTORS["detr"], size, settings).size_wh
     refuse_other_size(file, (width, height))
-    kind = head or recognise(file, len(read_labels(labels)), (width, height))
+    with not_yet_bundled("give a text file with the labels, one a line"):
+        rows = len(read_labels(labels))
+    kind = head or recognise(file, rows, (width, height))
     rule = preprocess(DETECTORS[kind], (width, height), settings)
     licence = licence_inside(file)
     spec = DetectorSpec(file, labels, _head(kind), rule, thresholds.score, thresholds.iou, licence)
@@ -95,9 +97,7 @@ def recognise(file: Path, labels: int, size_wh: tuple[int, int]) -> str:
 
 def licence_inside(file: Path) -> str | None:
     """What the file says of its licence, as Ultralytics' files do; None where it says nothing."""
-    import onnx
-
-    properties = {row.key: row.value for row in onnx.load(str(file)).metadata_props}
+    properties = Session(file, WORKSTATION).says
     said = properties.get("license", "") + properties.get("licence", "")
     return said.split()[0] if said else None
 

@@ -48,6 +48,21 @@ def required_licence(
     return licences[0] if len(licences) == 1 else strictest(licences)
 
 
+def licence_of_all(named: str | None, parts: Sequence[str | None]) -> str:
+    """That of a bundle: as named, or else the strictest of its parts.
+
+    ConfigError where a part asks for more than what was named.
+    """
+    strict = strictest(parts)
+    if named is None or strict in PERMISSIVE:
+        return named or strict
+    if left := next((each for each in strict.split(" AND ") if each not in named.split(" AND ")), None):
+        raise ConfigError(
+            f"a part is under {left}, and --licence says {named}", f"leave --licence out, or pass {strict!r}"
+        )
+    return named
+
+
 def licence_of(folder: Path) -> str | None:
     """What the model card of a checkpoint says in its head; None where it says nothing."""
     card = folder / "README.md"

@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 from kinsight.bundle import Calibration, Preprocess
 from kinsight.errors import ConfigError
+from kinsight.llm.header import read_header
+from kinsight_export.adopted import licence_inside
 from kinsight_export.families import DETECTORS, EMBEDDERS, preprocess
-from kinsight_export.licences import strictest
+from kinsight_export.licences import licence_of_all, spdx
 from kinsight_export.parts import (
     BundleSpec,
     DetectorSpec,
@@ -80,8 +82,9 @@ def bundle_spec(options: Options) -> BundleSpec:
         name=options["name"] or out.resolve().name,
         version=options["version"],
         world=options["world"],
-        licence=options["licence"]
-        or strictest([part.licence for part in (detector, embedder, llm, faces) if part]),
+        licence=licence_of_all(
+            options["licence"], [part.licence for part in (detector, embedder, llm, faces) if part]
+        ),
         detector=detector,
         embedder=embedder,
         llm=llm,
@@ -124,6 +127,7 @@ def _detector(options: Options) -> DetectorSpec:
         rule,
         options["score_threshold"],
         options["iou_threshold"],
+        licence_inside(options["detector"]),
     )
     with not_yet_bundled(ANOTHER_HEAD):
         try_detector(spec)
@@ -177,7 +181,8 @@ def _llm(options: Options) -> LlmSpec:
     )
     with not_yet_bundled(GET_AGAIN):
         try_llm(spec)
-    return spec
+        stated = read_header(spec.file).values.get("general.license")
+    return replace(spec, licence=spdx(str(stated or "")))
 
 
 def _check_files(options: Options, folders: Mapping[str, Path]) -> None:

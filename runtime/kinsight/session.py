@@ -50,6 +50,9 @@ class Session:
             self.reason += f"; could not be started: {', '.join(idle)}"
         self.inputs = {node.name: _shape(node.shape) for node in self._session.get_inputs()}
         self.outputs = {node.name: _shape(node.shape) for node in self._session.get_outputs()}
+        self.says: dict[str, str] = dict(
+            self._session.get_modelmeta().custom_metadata_map
+        )  # of itself: a licence, ...
 
     def _on_the_cpu(self, file: Path, device: DeviceConfig, error: Exception) -> onnxruntime.InferenceSession:
         """What no other provider would take: a graph, its options or the driver may be at fault."""

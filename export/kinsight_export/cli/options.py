@@ -53,7 +53,7 @@ _SHARED: dict[str, dict[str, Any]] = {
     "--out": {"type": A_FILE, "required": True, "help": "Folder of the new part."},
     "--photos": {"type": A_FILE, "help": "Compare on photos of this folder, else on drawn scenes."},
     "--size": {"type": SIZE, "help": "Of the model's pictures, in pixels; else its own."},
-    "--licence": {"help": "Of the weights; else what the model card says."},
+    "--licence": {"help": "Of the weights, where neither card nor file states it."},
     "--accept": {
         "multiple": True,
         "metavar": "LICENCE",

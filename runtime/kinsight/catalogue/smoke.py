@@ -106,12 +106,14 @@ def _ask(assistant: Assistant, picture: Path) -> str:
     """The smoke question; about what was told, where the picture is not recognised."""
     there = _named(assistant, picture)
     question = "Who is in this photo?" if there else f"What is {NAME}?"
+    llm = assistant.bundle.llm
+    wanted = f"what its bundle asks for: {llm.smoke}" if llm else ""
     chat = assistant.chat(picture if there else None)
     answer = chat.ask(question)
     if chat.plain:
-        raise _Failure(f"{question!r} got no answer of its own that holds ({chat.note})")
+        raise _Failure(f"{question!r} got no answer of its own that holds ({chat.note}); {wanted}")
     if NAME not in answer.text:
-        raise _Failure(f"{question!r} got {answer.text!r}, without the name {NAME}")
+        raise _Failure(f"{question!r} got {answer.text!r}, without the name {NAME}; {wanted}")
     return f"{question} {answer.text}"
 
 
