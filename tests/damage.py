@@ -63,6 +63,7 @@ def same(one: Memory, other: Memory) -> bool:
         (one.views.vectors, other.views.vectors),
         (one.negative_concepts, other.negative_concepts),
         (one.negatives, other.negatives),
+        (one.negative_ids, other.negative_ids),
     ]
     texts = one.names == other.names and one.categories == other.categories
     return texts and all(np.array_equal(a, b) for a, b in arrays)

@@ -218,7 +218,8 @@ def change_album(store: Store, number: int) -> None:
         case "hide":
             store.album.hide([(f"{number:064x}", (0.0, 0.0, 5.0, 5.0))], "hid a thing")
         case "name":
-            store.album.name(Naming(f"named {number}", (picture(number), picture(number + 1))))
+            views, negatives = (picture(number), picture(number + 1)), (picture(number + 2),)
+            store.album.name(Naming(f"named {number}", views, negatives))
 
 
 def carry(store: Store, place: Place, verb: str) -> None:

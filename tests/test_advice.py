@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,26 @@ def test_photos_of_the_album_that_may_show_it(
     out = fine(kinsight("remember", blob_photo([Blob("red", HERE)]), "--name", "Lala")).out.splitlines()
     assert out[-2] == "This photo of the album may show Lala; if so, teach with"
     assert "perhaps-0.png" in out[-1] and out[-1].endswith("--name Lala --add --region 1")
+    told = fine(kinsight(*shlex.split(out[-1])[1:])).out  # the view that was just taught is no suggestion
+    assert "2 views now" in told and "of the album may show" not in told
+
+
+def test_what_is_a_view_already_is_no_suggestion(assistant: Assistant, blob_photo: BlobPhoto) -> None:
+    """Also where it is a maybe, as somebody else looks the same; it takes nobody's place in the list."""
+    photos = [blob_photo([Blob((240, 75 + more, 30), HERE)], name=f"alike {more}") for more in (0, 1, 2)]
+    assistant.album.add(photos)
+    assistant.remember(photos[0], Lesson("Lala"), region=1)
+    assistant.remember(photos[1], Lesson("Tom"), region=1)
+    suggested = {
+        name: [Path(one.photo.path) for one, _ in assistant.album.perhaps(name, 1)]
+        for name in ("Lala", "Tom")
+    }
+    everybody = {
+        match.concept for match in assistant.look(photos[0]).matches[0] if match.decision == "unsure"
+    }
+    assert everybody and everybody <= suggested.keys()
+    for name, own in (("Lala", photos[0]), ("Tom", photos[1])):
+        found = [Path(one.photo.path) for one, _ in assistant.album.perhaps(name, 9)]
+        assert own not in found
+        assert suggested[name] == found[:1]
+    assert any(suggested.values())

@@ -199,6 +199,7 @@ def test_not_this_one(kinsight: Terminal, taught: Assistant, blob_photo: BlobPho
     again = blob_photo([Blob(alike, (300, 60, 460, 280))])
     own = kinsight("not", blob_photo([RED]), "lala")
     assert own.code == 1 and 'this is view 1 of "Lala" itself' in own.err
+    assert "no other view; if it was taught wrongly, `kinsight forget Lala` deletes all of it" in own.err
     assert fine(kinsight("look", again)).out.startswith("Lala: ")
     copy = fine(kinsight("not", blob_photo([RED, GREEN]), "lala"))
     assert "It looks just like a view of Lala, so nothing but its copies loses the name.\n" in copy.out
@@ -219,6 +220,19 @@ def test_not_this_one(kinsight: Terminal, taught: Assistant, blob_photo: BlobPho
     assert fine(kinsight("look", again)).out.startswith("Lala: ")
 
 
+def test_what_was_said_before_is_not_noted_again(
+    kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto
+) -> None:
+    photo, again = blob_photo([BALL, GREEN]), ("Lala", "--region", "1")
+    fine(kinsight("not", photo, *again))
+    before = taught.store.concept("Lala"), taught.store.history()
+    said = fine(kinsight("not", photo, *again)).out.splitlines()[0]
+    assert said.startswith("You said before that Lala is not 1: ") and said.endswith("; nothing was changed.")
+    assert (taught.store.concept("Lala"), taught.store.history()) == before
+    assert fine(kinsight("not", photo, "Lala", "--region", "2")).out.startswith("Lala is not 2: ")
+    assert len(taught.store.concept("Lala").negatives) == 2
+
+
 def test_what_is_not_there_cannot_be_refused(
     kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto
 ) -> None:
@@ -226,7 +240,10 @@ def test_what_is_not_there_cannot_be_refused(
     said = kinsight("-q", "not", photo, "Lala")
     assert (said.code, said.err.count("\n")) == (1, 1)
     assert "nothing in this photo is taken for Lala: say what is not with --region N" in said.err
-    assert "there is no region 7" in kinsight("-q", "not", photo, "Lala", "--region", "7").err
+    said = kinsight("-q", "not", photo, "Lala", "--region", "7")
+    assert said.err.endswith(
+        "there is no region 7 in this photo: choose one of 1 to 1, 0: the whole photo.\n"
+    )
     assert "Lola" in kinsight("-q", "not", photo, "Lola").err
     assert fine(kinsight("not", photo, "Lala", "--region", "1")).out.startswith("Lala is not 1: ball, ")
     assert len(taught.store.concept("Lala").negatives) == 1

@@ -16,9 +16,11 @@ import pytest
 import kinsight.cli
 import kinsight_export.cli
 import kinsight_train.cli
+from damage import KINDS
 from house import FLOORS, MODULES, ROOT
 from kinsight.image import save
 from kinsight_export.parts import LlmSpec
+from test_store_disk import LEVELS, VERBS
 from tiny import Blob, draw, make_bundle
 from tiny_gguf import make_text_gguf
 
@@ -202,3 +204,8 @@ def test_ci_runs_the_command_of_the_readme() -> None:
     assert command.search("\n".join(command_lines()))
     assert command.search((ROOT / ".ci" / "run").read_text(encoding="utf-8"))
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+
+
+def test_what_the_readme_counts_of_the_tests_is_so() -> None:
+    assert f"\n{len(KINDS)} kinds of damage to the index file (a test each; " in README
+    assert f"a small disk\nfilled to {len(LEVELS)} levels under {len(VERBS)} verbs, " in README

@@ -2,6 +2,7 @@
 
 import base64
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 from children import files, filled, held
 from crops import crop
 from kinsight.errors import ConceptError, DuplicateName, NothingToUndo, StoreBusy
-from kinsight.store import Changes, Store
+from kinsight.store import Changes, Incoming, IncomingCrop, Owner, Store, now
 from kinsight.store.forgetting import _named_in
+from kinsight.types import Kind
 
 
 @pytest.fixture
@@ -255,6 +257,85 @@ def test_a_view_that_came_from_another_one_is_forgotten_with_what_tells_of_it(pa
         store.forget_crop("Momo", ("view", view))
         assert [entry.summary for entry in store.history()] == ['remembered "Bobo"']
         assert found_in(path, traces("Nobody", "no info", (3,))) == []
+
+
+@pytest.mark.parametrize("kind", ["view", "negative"])
+def test_a_picture_that_was_taught_twice_is_forgotten_whole(path: Path, kind: Kind) -> None:
+    """Also where one of the two was taken away before; what others have of it stays theirs."""
+    with Store.open(path) as store:
+        store.remember(crop(1), "Momo")
+        store.remember(crop(2), "Lala")
+        add = store.add_view if kind == "view" else store.add_negative
+        copies = [crop(3), crop(4), *(replace(crop(3), photo_sha256=f"{file:064x}") for file in (91, 92))]
+        ids = [add("Lala", one).crops(kind)[-1].id for one in copies]  # the same photo in other files, say
+        first, other, copy, third = ids
+        store.edit(
+            "Lala", Changes(remove_views=(copy,)) if kind == "view" else Changes(remove_negatives=(copy,))
+        )
+        would = store.would_forget_crop("Lala", (kind, first))
+        assert would.copies == (copy, third)
+        assert store.forget_crop("Lala", (kind, first)) == would
+        assert found_in(path, traces("Nobody", "no info", (3,))) == []
+        assert [one.id for one in store.concept("Lala").crops(kind)][-1] == other
+        assert store.forget_crop("Lala", (kind, other)).copies == ()
+        assert store.check() == []
+
+
+def test_the_copies_of_the_only_picture_are_not_forgotten_alone(path: Path) -> None:
+    with Store.open(path) as store:
+        first = store.remember(crop(1), "Momo").views[0].id
+        store.add_view("Momo", crop(1))
+        with pytest.raises(ConceptError, match="without any view"):
+            store.forget_crop("Momo", ("view", first))
+        store.add_view("Momo", crop(2))
+        store.forget_crop("Momo", ("view", first))
+        assert found_in(path, traces("Nobody", "no info", (1,))) == []
+
+
+def test_what_was_taken_away_before_a_merge_is_forgotten_alone(path: Path) -> None:
+    """Of both, also after a second merge, and not by the name of somebody else."""
+    with Store.open(path) as store:
+        gone: list[Owner] = []
+        for number, name in enumerate(("Momo", "Lala", "Bobo")):
+            store.remember(crop(10 * number + 1), name)
+            view = store.add_view(name, crop(10 * number + 2)).views[1].id
+            negative = store.add_negative(name, crop(10 * number + 3)).negatives[0].id
+            store.edit(name, Changes(remove_views=(view,), remove_negatives=(negative,)))
+            gone += [("view", view), ("negative", negative)]
+        store.remember(crop(31), "Kim")
+        store.merge("Lala", "Momo")
+        store.merge("Momo", "Bobo")
+        for owner in gone:
+            with pytest.raises(ConceptError, match=f'"Kim" has no {owner[0]} {owner[1]}'):
+                store.forget_crop("Kim", owner)
+        needles = traces("Nobody", "no info", (2, 3, 12, 13, 22, 23))
+        assert len(found_in(path, needles)) > 6
+        store.forget_crop("Bobo", gone[2])  # it was Lala's; with it goes what tells of her, merges too
+        assert found_in(path, traces("Nobody", "no info", (12,))) == []
+        assert len(store.concept("Bobo").views) == 3 and store.check() == []
+
+
+def test_what_came_in_together_is_not_the_same_one(path: Path) -> None:
+    """Both are in one entry of the journal, and one of the two is gone, merged into a third."""
+    with Store.open(path) as store:
+        store.remember(crop(1), "Bobo")
+        incoming = [
+            Incoming(name, (), "", "", None, now(), now(), tuple(map(from_elsewhere, seeds)), ())
+            for name, seeds in (("Lala", (2,)), ("Tom", (3, 4)))
+        ]
+        store.bring(incoming)
+        taken = store.concept("Tom").views[1].id
+        store.edit("Tom", Changes(remove_views=(taken,)))
+        store.merge("Tom", "Bobo")
+        with pytest.raises(ConceptError, match=f'"Lala" has no view {taken}'):
+            store.forget_crop("Lala", ("view", taken))
+        store.forget_crop("Bobo", ("view", taken))
+        assert [len(concept.views) for concept in store.concepts()] == [2, 1]
+
+
+def from_elsewhere(seed: int) -> IncomingCrop:
+    view = crop(seed)
+    return IncomingCrop(lambda: view.picture_jpeg, view.xyxy, view.photo_sha256, now())
 
 
 def test_neither_the_only_view_nor_anothers_is_forgotten_alone(path: Path) -> None:

@@ -224,7 +224,10 @@ def test_an_incoming_concept_is_of_one_mind(store: Store) -> None:
         ),
         (lambda store: store.split("Lala", [1, 2, 3], "Momo"), 'without any view: rename "Lala"'),
         (lambda store: store.split("Lala", [], "Momo"), "no view was chosen"),
-        (lambda store: store.split("Lala", [1], "Tommy"), 'as an alias of "Tom": move the views to it with'),
+        (
+            lambda store: store.split("Lala", [1], "Tommy"),
+            'as an alias of "Tom": `kinsight move 1 --from Lala --to Tommy` gives it these',
+        ),
         (lambda store: store.split("Lala", [1], "Lala"), '"Lala" is in the store already'),
         (lambda store: store.split("Lala", [1], "\n"), "the name is empty"),
         (lambda store: store.move([1, 2, 3], "Lala", "Tom"), 'merge "Lala" into "Tom"'),

@@ -125,7 +125,9 @@ def test_a_number_that_no_region_has_is_refused(number: int) -> None:
 
 
 def test_without_regions_every_number_is_refused_with_another_way() -> None:
-    with pytest.raises(RegionError, match="there is no region 1 in this photo: pass --box"):
+    with pytest.raises(
+        RegionError, match="there is no region 1 in this photo: choose 0, the whole photo, or pass --box"
+    ):
         choose(scene_of(), "", None, 1)
 
 

@@ -253,11 +253,11 @@ class Assistant(Closing):
         Raises UnknownConcept, or RegionError where no region was taken for it or there is no such number.
         """
         from kinsight.faces import with_face
-        from kinsight.teach import choose, describe, new_view, taken_for
+        from kinsight.teach import describe, new_view, numbered, taken_for
 
         scene = self.look(photo)
         number = taken_for(scene, self.store.concept(name)) if region is None else region
-        view = new_view(scene.photo, choose(scene, "", None, number), self.embedder)
+        view = new_view(scene.photo, numbered(scene, number), self.embedder)
         view = with_face(view, (self.see(scene.photo).faces, number - 1), self.bundle.faces)
         refused = describe(scene, number - 1) if number else "the whole photo"
         return self.store.add_negative(name, view), refused

@@ -52,17 +52,11 @@ def choose(scene: Scene, category: str, box: Box | None, region: int | None) -> 
     photo, regions = scene.photo, scene.regions
     if box is not None:
         return _inside(box, photo)
-    if region == 0:
-        return _whole(photo)
     if region is not None:
-        if not 1 <= region <= len(regions):
-            raise RegionError(
-                f"there is no region {region} in this photo",
-                f"choose one of 1 to {len(regions)}, or pass --box"
-                if len(regions)
-                else "pass --box x0,y0,x1,y1",
-            )
-        return regions.box(region - 1)
+        try:
+            return numbered(scene, region)
+        except RegionError as error:
+            raise RegionError(error.problem, f"{error.mend}, or pass --box x0,y0,x1,y1") from None
     rows = meant(scene, category)
     if not rows:
         return _whole(photo)
@@ -72,6 +66,17 @@ def choose(scene: Scene, category: str, box: Box | None, region: int | None) -> 
             "choose one with --region N, or draw your own with --box x0,y0,x1,y1",
         )
     return regions.box(rows[0])
+
+
+def numbered(scene: Scene, region: int) -> Box:
+    """The box of a region by its number, in `look`; 0: the whole photo. RegionError where there is none."""
+    if region == 0:
+        return _whole(scene.photo)
+    count = len(scene.regions)
+    if not 1 <= region <= count:
+        mend = f"choose one of 1 to {count}, 0: the whole photo" if count else "choose 0, the whole photo"
+        raise RegionError(f"there is no region {region} in this photo", mend)
+    return scene.regions.box(region - 1)
 
 
 def taken_for(scene: Scene, concept: Concept) -> int:

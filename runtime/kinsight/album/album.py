@@ -13,6 +13,7 @@ from kinsight.album.inbox import Group
 from kinsight.embed import embed_scene
 from kinsight.errors import RegionError
 from kinsight.store import AlbumPhoto, Naming, Shots, Store
+from kinsight.store.showing import crops_shown
 from kinsight.teach import candidates
 from kinsight.types import Concept, Floats, Photo, Pixels
 
@@ -72,14 +73,16 @@ class Album:
     def perhaps(self, name: str, limit: int) -> list[tuple[Found, int]]:
         """Photos in which somebody is only a maybe, and the number of the region, as `look` has it.
 
-        Whoever confirms one of them teaches most; the likeliest come first. Raises UnknownConcept.
+        Whoever confirms one of them teaches most; the likeliest come first. What is a view already is left
+        out. Raises UnknownConcept.
         """
         concept, shots = self._store.concept(name), self.shots()
         found = []
-        for photo, row, match in perhaps(shots, concept.id, self._eyes)[:limit]:
+        for photo, row, match in perhaps(shots, concept.id, self._eyes):
             box = shots.regions.box(shots.rows(photo)[row])
-            found.append((Found(shots.photos[photo], match.probability, (), (box,)), row + 1))
-        return found
+            if not crops_shown(concept.views, shots.photos[photo].sha256, box):
+                found.append((Found(shots.photos[photo], match.probability, (), (box,)), row + 1))
+        return found[:limit]
 
     def groups(self) -> list[Group]:
         """The inbox: things that recur in photos and have no name, largest group first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -168,17 +169,30 @@ def _ask_to_forget(what: str, along: str, yes: bool) -> None:
 
 def _forget_crop(desk: Desk, store: Store, name: str, owner: Owner, yes: bool) -> None:
     what = f"{owner[0]} {owner[1]} of {clean_line(name)}"
-    changes = store.would_forget_crop(name, owner).changes
-    _ask_to_forget(what, f"{counted(changes, 'change')} can no longer be undone" if changes else "", yes)
+    would = store.would_forget_crop(name, owner)
+    along = []
+    if would.copies:
+        go = "goes" if len(would.copies) == 1 else "go"
+        along.append(f"{_numbers(owner[0], would.copies)} with the same picture {go} too")
+    if would.changes:
+        along.append(f"{counted(would.changes, 'change')} can no longer be undone")
+    _ask_to_forget(what, " and ".join(along), yes)
     desk.opened_home().drop_caches()
     forgotten = store.forget_crop(name, owner)
     desk.opened_home().drop_caches()
     say(f"{what[0].upper()}{what[1:]} is forgotten.")
+    if forgotten.copies:
+        say(f"With it went {_numbers(owner[0], forgotten.copies)}, the same picture.")
     if forgotten.changes:
         say(f"{counted(forgotten.changes, 'change')} can no longer be undone.")
     if forgotten.photo:
         path = shlex.quote(forgotten.photo)
         say(f"The photo it is from stays in the album: `kinsight album remove {path}` takes it out.")
+
+
+def _numbers(kind: Kind, crop_ids: Sequence[int]) -> str:
+    """ "view 3", "views 3, 5"."""
+    return f"{kind}{'s' * (len(crop_ids) > 1)} {', '.join(map(str, crop_ids))}"
 
 
 def _along(forgotten: Forgotten) -> str:

@@ -50,6 +50,10 @@ def export_(desk: Desk, folder: Path, layout: str) -> None:
     with desk.store() as opened:
         write = export_rap if layout == "rap" else export_folder
         number = write(opened, folder, progress)
+        negatives = opened.size()["negative"]
+        if layout == "rap" and negatives:
+            left = "negative was" if negatives == 1 else "negatives were"
+            desk.note(f"{negatives} {left} not exported: RAP's layout has no place for them")
         if opened.encrypted:
             desk.note("what was exported is not encrypted: whoever has the folder can read it")
     say(clean_line(f"{_concepts(number)} exported into {folder}"))

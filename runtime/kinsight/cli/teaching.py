@@ -168,13 +168,18 @@ def look(desk: Desk, photo: Path | None, out: Path | None, why: str | None) -> N
 def not_this(desk: Desk, photo: Path, name: str, region: int | None) -> None:
     """Say that something in PHOTO is not NAME, though it was taken for it; undo takes it back.
 
-    Whatever is at least as near to it as to NAME's own pictures is not called NAME any more.
+    Whatever is not clearly nearer to NAME's own pictures than to it, by a fifth of what sets these apart, is
+    not called NAME any more.
     """
     with desk.assistant() as assistant:
         from kinsight.cli.words import scene_lines
 
+        before = len(assistant.store.concept(name).negatives)
         concept, refused = assistant.refuse(photo, name, region)
-        say(clean_line(f"{concept.name} is not {refused}; undo takes this back."))
+        if len(concept.negatives) > before:
+            say(clean_line(f"{concept.name} is not {refused}; undo takes this back."))
+        else:
+            say(clean_line(f"You said before that {concept.name} is not {refused}; nothing was changed."))
         if assistant.memory().says_little(concept.id):
             say(
                 clean_line(

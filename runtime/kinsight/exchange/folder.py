@@ -29,6 +29,8 @@ from kinsight.tomlread import Kind as Value
 from kinsight.types import Concept, View
 
 CONCEPTS = "concepts.json"
+DATABASE = "database.json"
+"""What RAP's layout has instead."""
 _PICTURE = re.compile(r"pictures/[0-9]{6,12}\.jpg", re.ASCII)
 _JPEG = b"\xff\xd8"
 _AGAIN = "export it again, or copy it again from where it comes"
@@ -111,6 +113,8 @@ def read_folder(folder: Path, progress: Progress) -> list[Incoming]:
         ArchiveError: a file is missing, too big, a link, not listed, or does not fit its hash, a path leads
             elsewhere, or the JSON is not as `export_folder` writes it.
     """
+    if folder.name == DATABASE or (folder / DATABASE).exists():
+        raise ArchiveError(f"{folder} is in RAP's layout", "bring it in with --format rap")
     listed = read_manifest(read(folder / MANIFEST, MAX_JSON_BYTES), str(folder))
     pictures = [name for name in listed if name != CONCEPTS]
     if CONCEPTS not in listed or not all(map(_PICTURE.fullmatch, pictures)):

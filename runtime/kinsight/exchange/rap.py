@@ -10,13 +10,12 @@ from typing import Any
 
 from kinsight.errors import ArchiveError, PhotoError
 from kinsight.exchange.files import MAX_JSON_BYTES, MAX_PICTURE_BYTES, Progress, new_folder, read, write
-from kinsight.exchange.folder import parsed
+from kinsight.exchange.folder import DATABASE, parsed
 from kinsight.image import decode
 from kinsight.store import Incoming, IncomingCrop, Store, now
 from kinsight.teach import kept_picture
 from kinsight.tomlread import ANY_TABLE, Key, Kind, StrictToml, Table, optional
 
-DATABASE = "database.json"
 _STRING = Kind("a text", lambda value: isinstance(value, str))
 _TABLE = Key(ANY_TABLE)
 _ROOT = Table({"concept_dict": _TABLE, "path_to_concept": optional(ANY_TABLE, {})})

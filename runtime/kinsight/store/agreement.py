@@ -81,5 +81,5 @@ def _own_view(concept: Concept, view: View, several: bool) -> ConceptError:
         f"if it was taught wrongly, `kinsight edit {name} --no-view {view.id}` takes it away, `kinsight move`"
         " moves it"
         if len(concept.views) > 1
-        else "it has no other view; `kinsight undo` takes it back, `kinsight forget` deletes all",
+        else f"it has no other view; if it was taught wrongly, `kinsight forget {name}` deletes all of it",
     )

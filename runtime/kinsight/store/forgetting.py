@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import numpy as np
 from sqlite_utils import Database
 
 from kinsight.store.editing import chosen_crops, chosen_views
-from kinsight.store.journal import NAME_COLUMNS, NOBODY, unpack
+from kinsight.store.journal import NAME_COLUMNS, NOBODY, Row, unpack
 from kinsight.store.names import name_key
 from kinsight.store.records import Forgotten, ForgottenCrop, Owner
 from kinsight.store.shelf import take_out
@@ -57,11 +58,12 @@ def would_forget_crop(db: Database, concept: Concept, owner: Owner) -> Forgotten
 
 
 def forget_crop(db: Database, concept: Concept, owner: Owner) -> ForgottenCrop:
-    """Delete one view or negative, of a view also negatives of others that are the same crop.
+    """Delete one view or negative and its copies, of a view also negatives of others that are the same crop.
 
-    The journal's entries that hold them go, and older ones about the same concepts too, as undo must not jump
-    over a change. It may be one that was taken away and is in the journal only. ConceptError where it is none
-    of this concept, or its only view.
+    Copies are crops of the same concept with the very same picture. The journal's entries that hold any of
+    these go, and older ones about the same concepts too, as undo must not jump over a change. It may be one
+    that was taken away and is in the journal only. ConceptError where it is none of this concept, or no other
+    view would be left.
     """
     gone, entries, outcome = _crop_plan(db, concept, owner)
     for entry in entries:
@@ -76,15 +78,20 @@ def _crop_plan(
 ) -> tuple[set[tuple[str, int]], list[int], ForgottenCrop]:
     """The crops and the entries of the journal that go, and what is to be told of it."""
     kind, crop_id = owner
-    crop = _taken_away(db, kind, concept.id).get(crop_id)
-    if crop is None:
-        if kind == "view":
-            chosen_views(concept, [crop_id], "`kinsight forget` without --view deletes all of it")
+    former = _taken_away(db, kind, _with_those_merged(db, concept.id))
+    crops = {crop.id: crop for crop in (*concept.crops(kind), *map(_view, former.values()))}
+    if crop_id not in crops:
         chosen_crops(concept, kind, [crop_id])
-        (crop,) = (one for one in concept.crops(kind) if one.id == crop_id)
-    gone: set[tuple[str, int]] = {owner}
+    own = db.execute(f"select id, picture from {kind} where concept_id = ?", (concept.id,)).fetchall()
+    pictures = {**dict(own), **{one: row["picture"] for one, row in former.items()}}
+    same = {one for one, picture in pictures.items() if picture == pictures[crop_id]}
+    if kind == "view" and same - former.keys():
+        mend = "`kinsight forget` without --view deletes all of it"
+        chosen_views(concept, sorted(same - former.keys()), mend)
+    gone: set[tuple[str, int]] = {(kind, one) for one in same}
     if kind == "view":
-        gone |= {("negative", one) for one in _negatives_of_others(db, replace(concept, views=(crop,)))}
+        shown = replace(concept, views=tuple(crops[one] for one in sorted(same)))
+        gone |= {("negative", one) for one in _negatives_of_others(db, shown)}
     touched: set[int] = set()
     entries = []
     for (entry,) in db.execute("select id from journal order by id desc").fetchall():
@@ -95,35 +102,46 @@ def _crop_plan(
         if concepts & touched or gone & {row[1:] for row in rows}:
             touched |= concepts
             entries.append(entry)
-    photo = db.execute("select path from album_photo where sha256 = ?", (crop.photo_sha256,)).fetchone()
-    return gone, entries, ForgottenCrop(len(entries), photo[0] if photo else None)
+    sha256 = crops[crop_id].photo_sha256
+    photo = db.execute("select path from album_photo where sha256 = ?", (sha256,)).fetchone()
+    copies = tuple(sorted(same - {crop_id}))
+    return gone, entries, ForgottenCrop(len(entries), photo[0] if photo else None, copies)
 
 
 def _negatives_of_others(db: Database, concept: Concept) -> set[int]:
     """Ids of the negatives of others that show this one; those that were taken away count as well."""
-    former = _taken_away(db, "negative", None)
-    shown = {
-        one for view in concept.views for one in crops_shown([*former.values()], view.photo_sha256, view.xyxy)
-    }
+    former = [_view(row) for row in _taken_away(db, "negative", None).values()]
+    shown = {one for view in concept.views for one in crops_shown(former, view.photo_sha256, view.xyxy)}
     return negatives_that_show(db, concept) | shown
 
 
-def _taken_away(db: Database, kind: Kind, concept_id: int | None) -> dict[int, View]:
-    """Id -> view or negative that is only in the journal any more; of one concept, or of all."""
+def _taken_away(db: Database, kind: Kind, concepts: Sequence[int] | None) -> dict[int, Row]:
+    """Id -> row of a view or negative that is only in the journal any more; of these concepts, or of all."""
     rows = db.execute(
         "select row_id, before from journal_row where table_name = :kind and before is not null"
-        " and (:concept is null or concept_id = :concept)"
+        " and (:concepts is null or concept_id in (select value from json_each(:concepts)))"
         f" and not exists (select 1 from {kind} where id = row_id)",
-        {"kind": kind, "concept": concept_id},
+        {"kind": kind, "concepts": None if concepts is None else json.dumps(concepts)},
     ).fetchall()
     crops = {row_id: unpack(before) for row_id, before in rows}
-    return {
-        row_id: View(
-            row_id, (row["x0"], row["y0"], row["x1"], row["y1"]), row["photo_sha256"], row["created"]
-        )
-        for row_id, row in crops.items()
-        if "picture" in row
-    }
+    return {row_id: row for row_id, row in crops.items() if "picture" in row}
+
+
+def _view(row: Row) -> View:
+    return View(row["id"], (row["x0"], row["y0"], row["x1"], row["y1"]), row["photo_sha256"], row["created"])
+
+
+def _with_those_merged(db: Database, concept_id: int) -> list[int]:
+    """Its id and those of the concepts that were merged into it, or into one of these."""
+    rows = db.execute(
+        "with recursive same (id) as (values (?) union"
+        " select other.concept_id from same join journal_row own on own.concept_id = same.id"
+        " join journal on journal.id = own.journal_id and verb = 'merge'"
+        " join journal_row other on other.journal_id = journal.id"
+        " where other.concept_id not in (select id from concept)) select id from same",
+        (concept_id,),
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 @dataclass(frozen=True)
@@ -245,13 +263,9 @@ def _vectors_of(db: Database, concept_id: int, embedder_id: str) -> Floats:
 def _former_keys(db: Database, concept_id: int) -> set[str]:
     """Keys of the names and aliases that it once had, or that those had which were merged into it."""
     rows = db.execute(
-        "with recursive same (id) as (values (?) union"
-        " select other.concept_id from same join journal_row own on own.concept_id = same.id"
-        " join journal_row other on other.journal_id = own.journal_id"
-        " where other.concept_id not in (select id from concept))"
-        " select before from journal_row where concept_id in (select id from same)"
+        "select before from journal_row where concept_id in (select value from json_each(?))"
         " and table_name in ('concept', 'alias') and before is not null",
-        (concept_id,),
+        (json.dumps(_with_those_merged(db, concept_id)),),
     ).fetchall()
     values = [unpack(before) for (before,) in rows]
     return {row[column] for row in values for column in NAME_COLUMNS.values() if column in row}

@@ -108,6 +108,7 @@ class ForgottenCrop:
 
     changes: int  # that could be undone and no longer can, as they hold it or tell of the same concept
     photo: str | None  # path of the photo it was cut from, where that is in the album and so stays there
+    copies: tuple[int, ...] = ()  # ids of crops of the same concept and kind with the same picture: gone too
 
 
 @dataclass(frozen=True, eq=False)

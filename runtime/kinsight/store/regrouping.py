@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from kinsight.errors import ConceptError, DuplicateName
@@ -41,7 +42,9 @@ def split(change: Change, concept: Concept, view_ids: Sequence[int], name: str) 
     try:
         new_id = editing.remember(change, name, concept.category, "")
     except DuplicateName as taken:
-        mend = f'move the views to it with --to "{name}", or choose another name'
+        numbers = " ".join(map(str, chosen))
+        there = f"--from {shlex.quote(concept.name)} --to {shlex.quote(name)}"
+        mend = f"`kinsight move {numbers} {there}` gives it these views, or choose another name"
         raise DuplicateName(taken.problem, mend) from None
     _take_over(change, chosen, new_id)
     editing.touch(change, concept.id)

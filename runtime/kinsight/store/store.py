@@ -28,7 +28,7 @@ from kinsight.store.records import (
     require_unit,
 )
 from kinsight.store.shelf import Shelf
-from kinsight.types import Concept, Floats, Kind
+from kinsight.types import Concept, Floats, Kind, View
 
 
 class Store(StoreFile):
@@ -126,7 +126,7 @@ class Store(StoreFile):
         return self._add(name, "view", view, "added a view of")
 
     def add_negative(self, name: str, view: NewView) -> Concept:
-        """Keep a crop of which the user said that it is not this one.
+        """Keep a crop of which the user said that it is not this one; nothing where it was said before.
 
         Raises:
             UnknownConcept: there is nobody of that name.
@@ -254,11 +254,12 @@ class Store(StoreFile):
     def forget_crop(self, name: str, owner: Owner) -> ForgottenCrop:
         """Delete one view or negative for good, also one that `edit` has taken away before.
 
-        No byte of its picture stays in the store's files; the concept and the album stay as they are.
+        Where the same picture was kept twice, all of these go; so no byte of it stays in the store's files,
+        unless it is a picture of another concept too. The concept and the album stay as they are.
 
         Raises:
             UnknownConcept: there is nobody of that name.
-            ConceptError: it is none of this one, or its only view.
+            ConceptError: it is none of this one, or no view with another picture would be left.
             StoreBusy: as in `forget`.
         """
         with self._forgetting() as db:
@@ -296,10 +297,17 @@ class Store(StoreFile):
     def _add(self, name: str, kind: Kind, view: NewView, deed: str) -> Concept:
         with self._changing() as change:
             concept = _named(change, name)
+            if kind == "negative" and _is_among(concept.negatives, view):
+                return concept
             editing.add_crop(change, kind, concept.id, view)
             editing.touch(change, concept.id)
             change.write_down(kind, f'{deed} "{concept.name}"')
             return reading.concepts(change.db, concept.id)[0]
+
+
+def _is_among(crops: Sequence[View], view: NewView) -> bool:
+    """The very same box of the same photo."""
+    return any(crop.photo_sha256 == view.photo_sha256 and crop.xyxy == view.xyxy for crop in crops)
 
 
 def _named(change: Change, name: str) -> Concept:
