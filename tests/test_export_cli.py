@@ -282,6 +282,10 @@ ADOPTIONS = {
         "agpl.onnx --labels labels.txt --licence Apache-2.0 --accept AGPL-3.0",
         r"agpl.onnx says of itself that it is under AGPL-3.0, and --licence says Apache-2.0: leave --lic",
     ),
+    "other licence of Ultralytics'": (
+        "x.yaml --accept AGPL-3.0 --licence MIT",
+        r"x.yaml .* says of itself that it is under AGPL-3.0, and --licence says MIT: leave --lic",
+    ),
     "no licence": ("end2end.onnx --labels labels.txt", r"nobody says under which licence end2end.onnx is"),
     "strict licence": ("agpl.onnx --labels labels.txt", r"agpl.onnx is under AGPL-3.0, which asks for more"),
     "blind": (
