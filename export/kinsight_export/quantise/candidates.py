@@ -53,7 +53,7 @@ def make_candidates(file: Path, feeds: Sequence[Feeds], scratch: Path) -> Iterat
 
 
 def name_as_it_is(file: Path) -> str:
-    """ "fp32", or "as it is" where weights of the file are in fewer bits already; MissingPackage without onnx."""
+    """ "fp32", or "as it is" where weights of the file are in fewer bits; MissingPackage without onnx."""
     try:
         import onnx
     except ImportError as error:
