@@ -58,9 +58,9 @@ def test_killed_in_the_middle_of_an_answer(apart: Assistant, album: Album) -> No
     assert isinstance(llm, WorkerLlm)
     first = apart.ask("Who is in this photo?", scene).text
     before = contents(apart)
-    stream = llm.generate(
-        [Turn("user", (Picture(scene.pixels), Text("Describe this photo.")))], Generation(64)
-    )
+    long = {"type": "array", "items": {"enum": ["photo"]}, "minItems": 400}
+    turns = [Turn("user", (Picture(scene.pixels), Text("Describe this photo.")))]
+    stream = llm.generate(turns, Generation(1500, schema=long))
     next(stream)
     assert llm.process_id is not None
     os.kill(llm.process_id, signal.SIGKILL)

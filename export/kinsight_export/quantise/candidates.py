@@ -53,8 +53,11 @@ def make_candidates(file: Path, feeds: Sequence[Feeds], scratch: Path) -> Iterat
 
 
 def name_as_it_is(file: Path) -> str:
-    """ "fp32", or "as it is" where weights of the file are in fewer bits already."""
-    import onnx
+    """ "fp32", or "as it is" where weights of the file are in fewer bits; MissingPackage without onnx."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingPackage(f"quantising needs {error.name}", "pip install 'kinsight[export]'") from None
 
     kind = onnx.TensorProto
     few = {kind.FLOAT16, kind.BFLOAT16, kind.INT8, kind.UINT8}
