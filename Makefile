@@ -25,7 +25,7 @@ demo: $(READY)  ## Installs and runs the main job on the built-in bundle; pictur
 test: check quick  ## Lint, types, and the quick suite; no network and no kit once installed.
 
 quick: $(READY)
-	$(BIN)/pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff format --check .

@@ -75,6 +75,7 @@ def test_naming_a_group_names_past_photos(world: World) -> None:
     assert album.groups()[0] == group
 
 
+@pytest.mark.stress
 def test_taught_names_are_found_in_photos_that_were_taken_in_before(world: World) -> None:
     assistant = world.assistant
     for pupil, path in zip(world.album.pupils, world.taught, strict=True):

@@ -226,6 +226,7 @@ def test_a_damaged_store_is_refused(kinsight: Terminal, taught: Assistant) -> No
     assert file.read_bytes() == b"x" + data[1:]
 
 
+@pytest.mark.stress
 def test_two_processes_that_teach_at_once_both_do(kinsight: Terminal, blob_photo: BlobPhoto) -> None:
     options = ["--home", str(kinsight.home), "--bundle", str(kinsight.bundle), "-q"]
     processes = [

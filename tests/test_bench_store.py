@@ -26,6 +26,7 @@ def test_made_up_views_recur() -> None:
     assert len(set(nearest.tolist())) > 50 and np.mean(most) > 0.5
 
 
+@pytest.mark.stress
 def test_bench_recall(kinsight: Terminal) -> None:
     said = kinsight(
         "bench", "recall", "--views", "300", "--only", "kinsight", "--only", "numpy", "--dim", "8"

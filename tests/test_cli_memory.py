@@ -118,7 +118,9 @@ def words(asker: Asker, case: str) -> list[str]:
     }[case]
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", ["ask", *(pytest.param(case, marks=pytest.mark.stress) for case in CASES[1:])]
+)
 def test_who_does_as_advised_is_answered(asker: Asker, case: str) -> None:
     refused, said = asker(LEAST, *words(asker, case))
     assert refused == {"code": 1, "loaded": []}

@@ -158,6 +158,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_chat(
     assert sys.stdout.getvalue() == "\n(stopped)\nNo, I don't see Tom in this photo.\n"
 
 
+@pytest.mark.stress
 def test_an_error_ends_the_answer_and_not_the_chat(
     kinsight: Terminal, taught: Assistant, blob_photo: BlobPhoto, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def test_every_other_identity_is_taught_from_its_box(photos: Path) -> None:
     )
 
 
+@pytest.mark.stress
 def test_an_album_of_ones_own(tmp_path: Path) -> None:
     """Lala the dog and others, several in a picture, strangers and a look-alike among them."""
     programme = drawn_programme(SEED, tmp_path)
@@ -137,6 +138,7 @@ def test_the_demo_draws_its_own_album(kinsight: Terminal, tmp_path: Path) -> Non
     assert not (kinsight.home / "store.db").exists()
 
 
+@pytest.mark.stress
 def test_another_seed_draws_another_album(kinsight: Terminal, tmp_path: Path) -> None:
     fine(kinsight("demo", "--seed", "2", "--out", tmp_path / "demo"))
     pictures = [load(f / "album" / "lala.png").pixels for f in (tmp_path / "demo",)]

@@ -56,6 +56,7 @@ def test_all_is_right(assistant: Assistant, identities: Path, tmp_path: Path) ->
     ]  # fmt: skip
 
 
+@pytest.mark.stress
 def test_an_identity_is_taught_from_its_box(assistant: Assistant, identities: Path) -> None:
     boxes = {"red": {"photo": "red/02.png", "box_norm_xyxy": [0.25, 0.5, 0.75, 1]}}
     (identities / "reference_boxes.json").write_text(json.dumps(boxes), encoding="utf-8")
@@ -92,6 +93,7 @@ def test_who_is_named_in_place_of_another_is_wrong(assistant: Assistant, identit
     assert (result.stray, result.subjects_right()) == ([], 2)  # recall named Zoë, the answer only said so
 
 
+@pytest.mark.stress
 def test_who_is_named_beside_another_is_wrong(assistant: Assistant, identities: Path) -> None:
     both = [Blob("red", (20, 60, 120, 200)), Blob("yellow", (140, 60, 240, 200))]
     save(draw(both, (256, 256)), identities / "red" / "02.png")
@@ -106,6 +108,7 @@ def test_who_is_named_beside_another_is_wrong(assistant: Assistant, identities: 
     assert "Momo" in who and "Zoë" in who
 
 
+@pytest.mark.stress
 def test_a_stranger_who_is_named_is_wrong(assistant: Assistant, identities: Path, tmp_path: Path) -> None:
     twins = draw_identities(tmp_path / "twins", ["red", "purple"], photos=1, seed=5)
     result = Interviewer(assistant, identities, silent).run([twins])
@@ -113,6 +116,7 @@ def test_a_stranger_who_is_named_is_wrong(assistant: Assistant, identities: Path
     assert "Momo" in result.tallies["stranger"].wrong[0]
 
 
+@pytest.mark.stress
 def test_what_was_told_must_be_in_the_answer(
     assistant: Assistant, identities: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def make(shop: Path, capfd: pytest.CaptureFixture[str], *words: str | Path) -> S
     return Said(left.value.code, said.out, said.err)
 
 
+@pytest.mark.stress
 def test_a_whole_bundle(shop: Path, served: Served, capfd: pytest.CaptureFixture[str]) -> None:
     draw_identities(shop / "blobs", ["orange", "yellow", "green", "blue"], photos=3)
     said = make(shop, capfd, "--photos", shop / "blobs")

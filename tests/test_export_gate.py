@@ -80,6 +80,7 @@ def test_what_stands_in_bundle_toml() -> None:
     }
 
 
+@pytest.mark.stress
 def test_the_table_and_the_picture(tmp_path: Path) -> None:
     reports = [Report("detector", "yolo11n.pt", (SAME, OFF)), Report("embedder", "clip", (ALIKE,))]
     said = io.StringIO()

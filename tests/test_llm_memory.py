@@ -141,7 +141,8 @@ print(json.dumps({"told": held.told_bytes, "peak": held.peak_bytes, "tokens": st
 """
 
 
-@pytest.mark.parametrize("worker", [False, pytest.param(True, marks=pytest.mark.stress)])
+@pytest.mark.stress
+@pytest.mark.parametrize("worker", [False, True])
 def test_a_real_question_takes_what_was_told(worker: bool) -> None:
     """Python, detector, embedder and who asks are in it; what they leave no room for is refused."""
     bundle = read_bundle(pocket_folder())
@@ -182,7 +183,9 @@ def test_the_states_that_are_kept_are_in_the_budget(pocket: LlmPart) -> None:
         assert kept_bytes(longer, device())[1] <= min(budget.parts["KV cache"], 64 * MIB)
 
 
-@pytest.mark.parametrize(("questions", "words", "share"), [(10, 20, 0.1), (2, 130, 0.9)])
+@pytest.mark.parametrize(
+    ("questions", "words", "share"), [(10, 20, 0.1), pytest.param(2, 130, 0.9, marks=pytest.mark.stress)]
+)
 def test_what_is_told_is_what_it_takes(pocket: LlmPart, questions: int, words: int, share: float) -> None:
     """Once the caches are full, with prompts as they are most often, and with a full context."""
     command = [sys.executable, "-c", ASK, str(pocket.file.parent), str(questions), str(words)]

@@ -200,6 +200,7 @@ def test_more_memory_than_allowed_ends_it(tmp_path: Path) -> None:
         assert worker.count(HELLO) > 0
 
 
+@pytest.mark.stress
 def test_what_this_process_takes_meanwhile_ends_it_too(tmp_path: Path) -> None:
     """Both together hold no more than is allowed, also what is loaded here after the language model."""
     with WorkerLlm(
@@ -292,7 +293,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.mark.parametrize("state", ["idle", "busy"])
+@pytest.mark.parametrize("state", [pytest.param("idle", marks=pytest.mark.stress), "busy"])
 def test_it_ends_with_the_process_that_asks(tmp_path: Path, state: str) -> None:
     """Which was killed, and could not say so."""
     file = make_text_gguf(tmp_path / "llm.gguf", ENDLESS)

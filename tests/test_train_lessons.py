@@ -18,7 +18,7 @@ from kinsight_train.mllm.sorts import lesson
 from kinsight_train.mllm.tasks import OF_A_PHOTO, OF_NO_PHOTO, Exchange, Task
 
 NAMED = [(task.__name__, task) for task, _ in OF_A_PHOTO]
-SCENES = 60
+SCENES = 36
 
 
 @cache
@@ -81,7 +81,7 @@ def test_what_was_told_is_answered_in_its_own_words_and_nothing_else_is() -> Non
 def test_noise_does_not_change_the_answers() -> None:
     """RAP's noise concepts stand in half of the openings; those who are there stand in all."""
     extra = 0
-    for number in range(60):
+    for number in range(SCENES):
         rng = np.random.default_rng((5, number))
         scene = situation(rng)
         answers = [task(scene, scene.facts(), np.random.default_rng(1)) for task, _ in OF_A_PHOTO]
