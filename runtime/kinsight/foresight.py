@@ -18,7 +18,7 @@ _DETECTOR = 64, 160  # bytes for each pixel of the model's input
 _EMBEDDER = 24, 96  # the same, of every crop
 _CROPS = 21  # of a photo at most, itself included
 _PIXEL = 3  # bytes of a decoded photo's
-_WAVERS = 12 * _MIB  # what the same processes hold differs by so much from run to run
+_WAVERS = 16 * _MIB  # what the same processes hold differs by so much from run to run
 _UNKNOWN = 12_000_000  # pixels of a photo whose file does not tell
 
 
