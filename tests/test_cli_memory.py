@@ -138,14 +138,17 @@ def test_who_does_as_advised_is_answered(asker: Asker, case: str) -> None:
     "case", ["ask", "ask-without", "ask-worker", "ask-worker-without", "caption", "chat"]
 )
 def test_whatever_is_allowed_the_advice_helps(asker: Asker, case: str) -> None:
-    """Also where it is seen only late, by what was loaded, that it is too little."""
+    """Followed once, or twice where it is seen only late, by what was loaded, that it is too little."""
     late = 0
     for settings in map(Settings, range(64, 400, 8)):
         refused, said = asker(settings, *words(asker, case))
         if refused["code"] == 0:
             break
         late += bool(refused["loaded"])
-        again, after = asker(settings.advised(said), *words(asker, case))
+        following = settings.advised(said)
+        again, after = asker(following, *words(asker, case))
+        if again["code"]:  # what a process holds wavers by some MiB from run to run
+            again, after = asker(following.advised(after), *words(asker, case))
         assert again["code"] == 0, (said, after)
     print(f"{case}: answered with {settings.allowed}, refused late {late} times")
     assert settings.allowed > 64 and late <= 3
