@@ -52,7 +52,9 @@ class Settings:
         small = 'set kv_type = "q8_0" and flash_attention = true in [llm] of a copy of' in said
         assert memory or context or small, said
         return Settings(
-            int(memory[1]) if memory else self.allowed, small, int(context[1]) if context else None
+            int(memory[1]) if memory else self.allowed,
+            small or self.small,
+            int(context[1]) if context else self.context,
         )
 
 
