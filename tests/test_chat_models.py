@@ -12,7 +12,7 @@ import pytest
 
 from kinsight.assistant import Assistant
 from kinsight.bundle import LlmPart
-from kinsight.chat import LLM_PHOTO_LONGEST, for_llm
+from kinsight.chat import LLM_PHOTO_LONGEST, Chat, for_llm
 from kinsight.image import load
 from kinsight.llm.vision import Source
 from kinsight.store import Changes
@@ -140,37 +140,35 @@ def saying_of(words: str) -> dict[str, list[str]]:
     return {token: [follower] for token, follower in pairwise(tokens)}
 
 
-def test_a_model_that_sees_streams_what_no_fact_decides(
+@pytest.fixture
+def seeing_says(
     living_with: Living, seeing_part: LlmPart, with_lala: Path, tmp_path: Path
-) -> None:
-    script = saying_of(" The| wall| is| red|.| It| glows|!")
-    chat = living_with(replace(seeing_part, file=make_text_gguf(tmp_path / "wall.gguf", script))).chat(
-        with_lala
-    )
+) -> Callable[[str], Chat]:
+    """A chat about a photo with a model that sees and says these words, whatever is asked."""
+
+    def make(words: str) -> Chat:
+        file = make_text_gguf(tmp_path / "says.gguf", saying_of(words))
+        return living_with(replace(seeing_part, file=file)).chat(with_lala)
+
+    return make
+
+
+def test_a_model_that_sees_streams_what_no_fact_decides(seeing_says: Callable[[str], Chat]) -> None:
+    chat = seeing_says(" The| wall| is| red|.| It| glows|!")
     pieces = list(chat.stream("What colour is the wall?"))
     assert pieces == ["The wall is red.", " It glows!"]
     assert chat.last.text == "The wall is red. It glows!"
     assert chat.last.timings_ms["encode"] > 0
 
 
-def test_somebody_who_is_nobody_is_no_answer(
-    living_with: Living, seeing_part: LlmPart, with_lala: Path, tmp_path: Path
-) -> None:
-    script = saying_of(" Lusty| is| red|.")
-    chat = living_with(replace(seeing_part, file=make_text_gguf(tmp_path / "red.gguf", script))).chat(
-        with_lala
-    )
+def test_somebody_who_is_nobody_is_no_answer(seeing_says: Callable[[str], Chat]) -> None:
+    chat = seeing_says(" Lusty| is| red|.")
     assert "Lusty" not in chat.ask("What colour is she?").text
     assert chat.note.endswith("it names Lusty, who is nobody")
 
 
-def test_half_a_character_is_no_answer(
-    living_with: Living, seeing_part: LlmPart, with_lala: Path, tmp_path: Path
-) -> None:
-    script = saying_of(" red|<0xE8>| wall")
-    chat = living_with(replace(seeing_part, file=make_text_gguf(tmp_path / "wall.gguf", script))).chat(
-        with_lala
-    )
+def test_half_a_character_is_no_answer(seeing_says: Callable[[str], Chat]) -> None:
+    chat = seeing_says(" red|<0xE8>| wall")
     assert chat.ask("What colour is the wall?").text == chat.last.text != ""
     assert chat.plain and chat.note.endswith("it holds half a character")
 

@@ -25,11 +25,12 @@ _LEAST_FREE = 500_000_000  # bytes on the disk of the home
 def examine(home: Path | None, bundle: str | None, device: str | None, verify: bool) -> list[Finding]:
     """Everything, in the order in which it is needed; the arguments are those of the command line."""
     machine = this_machine()
+    name = _name_of(device, machine)
     findings = [
         _python(),
         *examine_machine(machine),
-        *packages(PACKAGES, _name_of(device, machine)),
-        *twins(device=_name_of(device, machine)),
+        *packages(PACKAGES, name),
+        *twins(device=name),
     ]
     loaded = {finding.what for finding in findings if finding.state == "well"}
     opened = config = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 from kinsight.metrics import names_mentioned
 from kinsight.prompt.say import ALLOWED, words
@@ -27,7 +28,7 @@ def respelt(text: str, before: str, names: Sequence[str], known: Iterable[str]) 
     Nowhere if the name itself stands in the text or `before` it: then what is like it is somebody else. The
     most alike come first.
     """
-    others = ALLOWED.union(*map(words, (*names, *known)))
+    others = _ordinary((*names, *known))
     found = []
     for name in dict.fromkeys(names):
         if not names_mentioned(f"{before} {text}", [name]):
@@ -48,7 +49,7 @@ def garbled(text: str, names: Sequence[str], known: Iterable[str]) -> list[str]:
     It is written large, has a name's first letter and does what only somebody does. An ordinary word that is
     refused so costs no more than the model's own phrasing.
     """
-    others = ALLOWED.union(*map(words, (*names, *known)))
+    others = _ordinary((*names, *known))
     initials = {name[0] for name in names}
     return [
         word[0]
@@ -58,6 +59,12 @@ def garbled(text: str, names: Sequence[str], known: Iterable[str]) -> list[str]:
         and not others.issuperset(words(word[0]))
         and re.match(_DOES, text[word.end() :])
     ]
+
+
+@lru_cache(maxsize=4)
+def _ordinary(texts: tuple[str, ...]) -> frozenset[str]:
+    """The words of these texts, thousands of names among them, and those that any answer may hold."""
+    return ALLOWED.union(*map(words, texts))
 
 
 def _alike(text: str, name: str, others: frozenset[str]) -> dict[str, float]:
