@@ -10,7 +10,7 @@ import pytest
 
 from kinsight.bundle import Calibration, FacesPart, pocket_folder, read_bundle
 from kinsight.errors import PhotoError
-from kinsight.foresight import _WAVERS, ahead
+from kinsight.foresight import ahead
 from kinsight.image import encode_jpeg
 from kinsight.llm import Beside
 from kinsight.types import Photo
@@ -37,8 +37,8 @@ def test_what_is_there_is_not_counted_again(photo: Path) -> None:
         assert everything.coming - one.coming >= file.stat().st_size
         assert everything.spare > one.spare > 0
     nothing = ahead(bundle, decoded, ("_seeker", "embedder"), False)
-    assert 0 < nothing.coming < 8 * MIB and nothing.spare == _WAVERS
-    assert ahead(bundle, None, (), True) == Beside(spare=_WAVERS, worker=True)
+    assert 0 < nothing.coming < 8 * MIB and nothing.spare == 0
+    assert ahead(bundle, None, (), True) == Beside(worker=True)
 
 
 def test_faces_and_the_words_of_categories_count(photo: Path) -> None:

@@ -18,7 +18,7 @@ from kinsight.config import DeviceConfig
 from kinsight.errors import ModelError
 from kinsight.llm import Generation, Text, Turn, load_llm
 from kinsight.llm.header import read_header
-from kinsight.llm.memory import MIB, Beside, budget_of, check_memory, kept_bytes, resident_bytes
+from kinsight.llm.memory import _ROOM, MIB, Beside, budget_of, check_memory, kept_bytes, resident_bytes
 from kinsight.llm.native import library
 from talkers import NEEDS_LLAMA_CPP, device, part
 from tiny_gguf import make_text_gguf
@@ -68,6 +68,7 @@ def test_layers_may_differ(tmp_path: Path) -> None:
 
 
 def test_too_much_is_refused_with_figures_and_the_nearest_choice(pocket: LlmPart) -> None:
+    pocket = replace(pocket, context=16384)
     needed = budget_of(pocket, device()).total // MIB
     with pytest.raises(ModelError) as refused:
         load_llm(pocket, allowing(needed - 4))
@@ -77,7 +78,7 @@ def test_too_much_is_refused_with_figures_and_the_nearest_choice(pocket: LlmPart
     small = replace(allowing(needed - 4), kv_type="q8_0", flash_attention=True)
     check_memory(pocket, small)
     with pytest.raises(ModelError, match=r"set context = \d+ in the bundle's \[llm\]$"):
-        check_memory(replace(pocket, context=16384), small)
+        check_memory(replace(pocket, context=1 << 16), small)
     copied = "in a copy of the device config test and name that with --device"
     with pytest.raises(ModelError, match=rf"use a smaller bundle, or set memory_mb = \d+ {copied}$"):
         check_memory(pocket, allowing(64))
@@ -91,11 +92,13 @@ def test_what_is_advised_has_room_to_spare(pocket: LlmPart) -> None:
             check_memory(pocket, allowing(64), Beside(spare=spare))
         found = re.search(r"set memory_mb = (\d+)", refused.value.mend)
         assert found and int(found[1]) % 16 == 0
-        assert 4 * MIB <= int(found[1]) * MIB - told - spare < 21 * MIB
-    tight = allowing(told // MIB - 4)
-    for spare, shrinks in ((0, True), (20 * MIB, False)):
+        assert _ROOM <= int(found[1]) * MIB - told - spare < _ROOM + 17 * MIB
+    long, small = replace(pocket, context=16384), replace(device(), kv_type="q8_0", flash_attention=True)
+    told, shrunk = (budget_of(long, each).total for each in (device(), small))
+    tight, saved = allowing(told // MIB - 4), told - shrunk - 4 * MIB
+    for spare, shrinks in ((0, True), (saved - _ROOM - 2 * MIB, True), (saved - _ROOM + 2 * MIB, False)):
         with pytest.raises(ModelError) as refused:
-            check_memory(pocket, tight, Beside(spare=spare))
+            check_memory(long, tight, Beside(spare=spare))
         assert refused.value.mend.startswith("set kv_type") == shrinks
 
 

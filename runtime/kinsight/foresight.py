@@ -18,7 +18,6 @@ _DETECTOR = 64, 160  # bytes for each pixel of the model's input
 _EMBEDDER = 24, 96  # the same, of every crop
 _CROPS = 21  # of a photo at most, itself included
 _PIXEL = 3  # bytes of a decoded photo's
-_WAVERS = 16 * _MIB  # what the same processes hold differs by so much from run to run
 _UNKNOWN = 12_000_000  # pixels of a photo whose file does not tell
 
 
@@ -30,7 +29,7 @@ def ahead(bundle: Bundle, photo: Photo | str | Path | None, there: Collection[st
     photo's file is none.
     """
     if photo is None:
-        return Beside(spare=_WAVERS, worker=worker)
+        return Beside(worker=worker)
     files, most_px, least_px = 0, 0, 0
     if "_seeker" not in there:
         files += _size(bundle.detector.file)
@@ -48,8 +47,8 @@ def ahead(bundle: Bundle, photo: Photo | str | Path | None, there: Collection[st
     fixed = _ASKING + (_RUNTIME if {"_seeker", "embedder"} - set(there) else 0)
     pixels = 0 if isinstance(photo, Photo) else _PIXEL * (stored_pixels(photo) or _UNKNOWN)
     least, most = (int(each * files) for each in _WEIGHTS)
-    spare = most + most_px - least - least_px + _WAVERS
-    return Beside(coming=fixed + pixels + least + least_px, spare=spare, worker=worker)
+    here = fixed + pixels + least + least_px
+    return Beside(coming=here, spare=most + most_px - least - least_px, worker=worker)
 
 
 def _size(file: Path) -> int:

@@ -27,7 +27,10 @@ _WORKER = 33 * MIB  # of a worker process before it imports them
 _A_WORD = 350  # bytes that llama.cpp keeps for an entry of the vocabulary
 _KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
 _LEAST_CONTEXT = 512
-_STEP, _ROOM = 16 * MIB, 4 * MIB  # an advised memory_mb is a multiple of the one, and at least the other more
+_STEP = 16 * MIB  # an advised memory_mb is a multiple of it
+_ROOM = (
+    16 * MIB
+)  # what is advised leaves so much: the same processes hold so much more in one run than in another
 _UNKNOWN = 64 * MIB  # of a Python with numpy, where the system does not tell
 
 
@@ -109,15 +112,16 @@ def _processes(beside: Beside) -> dict[str, int]:
 def check_memory(part: LlmPart, device: DeviceConfig, beside: Beside = ALONE) -> Budget:
     """What it will take; ModelError with figures and the nearest choice that fits, where it is too much.
 
-    What is advised fits also where all takes as much more as `beside.spare` says.
+    What is advised fits also where all takes as much more as `beside.spare` says, and a little more.
     """
     budget, allowed = budget_of(part, device, beside), device.memory_mb * MIB
     if budget.total <= allowed:
         return budget
     problem = f"{part.file.name} would take {-(-budget.total // MIB)} MiB ({budget.words})"
     problem += f", but memory_mb of the device config {device.name} is {device.memory_mb}"
-    fitting = (words for words, size in _choices(part, device, beside) if size + beside.spare <= allowed)
-    enough = -(-(budget.total + beside.spare + _ROOM) // _STEP) * _STEP // MIB
+    more = beside.spare + _ROOM
+    fitting = (words for words, size in _choices(part, device, beside) if size + more <= allowed)
+    enough = -(-(budget.total + more) // _STEP) * _STEP // MIB
     raise ModelError(problem, next(fitting, f"use a smaller bundle, or {more_memory(device, enough)}"))
 
 
