@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinsight.errors import MissingPackage
-from kinsight.index import Index
+from kinsight.index import Index, cosines
 from kinsight.index.screen import _SEED, _TOP, Glance, Screen
 
 
@@ -194,6 +194,32 @@ def test_eight_bits_leave_few(noise: float, most: int) -> None:
     glance, exact = Glance(Screen(vectors), vectors[:2]), vectors[:2] @ vectors.T
     found = glance.reaching(-np.sort(-exact, axis=1)[:, 15])
     assert 16 <= len(found) <= most
+
+
+@pytest.mark.parametrize(("rows", "dim"), [(1, 1), (7, 3), (13, 33), (40, 64)])
+def test_rows_that_go_through_in_blocks_are_as_in_one(
+    monkeypatch: pytest.MonkeyPatch, rows: int, dim: int
+) -> None:
+    vectors, queries = unit(rows, dim, 1), unit(3, dim, 2)
+    whole = Glance(Screen(vectors), queries)._near
+    monkeypatch.setattr("kinsight.index.screen._BLOCK", 100)
+    assert np.array_equal(Glance(Screen(vectors), queries)._near, whole)
+    assert np.abs(whole - queries @ vectors.T).max() < 0.03
+
+
+def test_cosines_of_a_look_are_those_of_the_rows_asked_for_and_computed_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vectors, queries = unit(50, 20, 1), unit(3, 20, 2)
+    look = Index(vectors, np.arange(50)).look(queries)
+    asked: list[int] = []
+    monkeypatch.setattr(
+        "kinsight.index.exact.cosines", lambda rows, q: asked.append(len(rows)) or cosines(rows, q)
+    )
+    for rows in ([7, 3], [3, 40, 7], [40], [], list(range(49, -1, -1))):
+        found = look.cosines(np.array(rows, np.int64))
+        assert np.allclose(found, queries @ vectors[rows].T, atol=1e-6)
+    assert asked == [2, 1, 47]
 
 
 def test_without_usearch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from kinsight.index import Index, cosines
+from kinsight.index import Index, Look, cosines
 from kinsight.types import Floats
 
 COHORT_NEAREST = 4
@@ -185,7 +185,7 @@ def weigh(
     while True:
         rows, farthest = look.near(depth)
         near_ones = np.union1d(memory.view_concepts[rows], named)
-        evidence = _of(near_ones, vectors, memory, (cohort, crowd), gains)
+        evidence = _of(near_ones, (vectors, look), memory, (cohort, crowd), gains)
         if depth == len(memory.views):
             return evidence
         farther = farthest[:, None]  # no view of those left out is nearer, nor their mean by more than this:
@@ -220,15 +220,24 @@ def weigh_faces(faces: Floats, concepts: Ids, memory: Memory) -> tuple[Floats, A
 
 
 def _of(
-    concepts: Ids, vectors: Floats, memory: Memory, others: tuple[Floats, Floats], gains: Sequence[float]
+    concepts: Ids,
+    regions: tuple[Floats, Look],
+    memory: Memory,
+    others: tuple[Floats, Floats],
+    gains: Sequence[float],
 ) -> Evidence:
-    """All that there is on these concepts, int64 (c,), exactly; `others`: the cohort and its `_crowd`."""
+    """All that there is on these concepts, int64 (c,), exactly.
+
+    `regions`: their vectors and the look at the memory's views from there; `others`: the cohort and its
+    `_crowd`.
+    """
+    vectors, look = regions
     if not len(concepts):
         none = np.zeros((len(vectors), 0), np.float32)
         return Evidence(concepts, none, none.astype(np.int64), Against.nothing(len(vectors), 0), none)
     rows, starts = memory.rows_of(concepts)
     views = memory.views.vectors[rows]
-    near = cosines(views, vectors).T
+    near = look.cosines(rows)
     best, first = _best(near, starts)
     scores = np.maximum(_central(near, views, starts, gains), best - LONE_VIEW)
     cohort, crowd = others
@@ -277,6 +286,8 @@ def _best(near: Floats, starts: Ids) -> tuple[Floats, Ids]:
     the best (m, c), and its column (m, c).
     """
     n = near.shape[1]
+    if len(starts) == n:
+        return near, np.broadcast_to(np.arange(n), near.shape)
     counts = np.diff(np.append(starts, n))
     best = np.maximum.reduceat(near, starts, axis=1)
     columns = np.where(near == np.repeat(best, counts, axis=1), np.arange(n), n)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -94,13 +93,14 @@ class Index:
         return Screen(self._vectors)
 
 
-@dataclass(frozen=True, eq=False)
 class Look:
     """At the vectors of an index from some queries, as often and as deep as is needed."""
 
-    _vectors: Floats  # float32 (n, dim)
-    _queries: Floats  # float32 (m, dim)
-    _glance: Glance | None  # None where n is 0
+    def __init__(self, vectors: Floats, queries: Floats, glance: Glance | None) -> None:
+        """Of float32 (n, dim) and (m, dim); `glance` is None where n is 0."""
+        self._vectors, self._queries, self._glance = vectors, queries, glance
+        self._found = np.empty((len(queries), 0), np.float32)
+        self._column = np.full(len(vectors), -1, np.int64)  # of a row in what was found, -1 where it is not
 
     def near(self, count: int) -> tuple[Keys, Floats]:
         """Which rows can be among the `count` nearest of any query: 1 to n, 0 where there are none.
@@ -110,14 +110,21 @@ class Look:
         """
         if self._glance is None:
             return np.zeros(0, np.int64), np.full(len(self._queries), -1, np.float32)
-        rows = self._glance.reaching(last_of_the_best(self._cosines(self._glance.likely(count)), count))
-        near = self._cosines(rows)
+        rows = self._glance.reaching(last_of_the_best(self.cosines(self._glance.likely(count)), count))
+        near = self.cosines(rows)
         farthest = last_of_the_best(near, count)
         return rows[reaching(near, farthest - np.float32(ROUNDING))], farthest
 
-    def _cosines(self, rows: Keys) -> Floats:
-        """float32 (m, r): of the queries with some rows."""
-        return np.ascontiguousarray(cosines(self._vectors.take(rows, axis=0), self._queries).T)
+    def cosines(self, rows: Keys) -> Floats:
+        """float32 (m, r): of the queries with different rows, int64 (r,); each is computed once only."""
+        columns = self._column[rows]
+        new = rows[columns < 0]
+        if len(new):
+            near = cosines(self._vectors.take(new, axis=0), self._queries).T
+            self._column[new] = np.arange(self._found.shape[1], self._found.shape[1] + len(new))
+            self._found = np.concatenate([self._found, near], axis=1)
+            columns = self._column[rows]
+        return self._found.take(columns, axis=1)
 
 
 def cosines(vectors: Floats, others: Floats) -> Floats:

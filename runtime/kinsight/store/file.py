@@ -76,8 +76,8 @@ class StoreFile(Closing):
 
     def generation(self) -> int:
         """A number that grows with every change; what was made from an older one is stale."""
-        with self._reading() as db:
-            return reading.generation(db)
+        with self._lock, plain_errors(self.path):  # asked before every look: no transaction for one statement
+            return reading.generation(self._db)
 
     def size(self) -> dict[str, int]:
         """How many there are of: concept, alias, view, negative, vector, journal."""
