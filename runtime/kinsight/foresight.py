@@ -47,8 +47,9 @@ def ahead(bundle: Bundle, photo: Photo | str | Path | None, there: Collection[st
     fixed = _ASKING + (_RUNTIME if {"_seeker", "embedder"} - set(there) else 0)
     pixels = 0 if isinstance(photo, Photo) else _PIXEL * (stored_pixels(photo) or _UNKNOWN)
     least, most = (int(each * files) for each in _WEIGHTS)
-    here = fixed + pixels + least + least_px
-    return Beside(coming=here, spare=most + most_px - least - least_px, worker=worker)
+    return Beside(
+        coming=fixed + pixels + least + least_px, spare=most + most_px - least - least_px, worker=worker
+    )
 
 
 def _size(file: Path) -> int:

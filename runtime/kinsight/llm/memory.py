@@ -28,9 +28,8 @@ _A_WORD = 350  # bytes that llama.cpp keeps for an entry of the vocabulary
 _KV_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
 _LEAST_CONTEXT = 512
 _STEP = 16 * MIB  # an advised memory_mb is a multiple of it
-_ROOM = (
-    16 * MIB
-)  # what is advised leaves so much: the same processes hold so much more in one run than in another
+_ROOM = 16 * MIB
+"""What is advised leaves so much: the same processes hold so much more in one run than in another."""
 _UNKNOWN = 64 * MIB  # of a Python with numpy, where the system does not tell
 
 
